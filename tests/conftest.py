@@ -1,0 +1,42 @@
+"""Settings that hold in every test: strict shapes, a compilation cache per machine, no accelerator surprises."""
+
+import getpass
+import os
+import platform
+import tempfile
+from pathlib import Path
+
+import jaxlib
+
+# Compilations are kept between test runs. The folder is keyed by user, jaxlib and host, since
+# compiled CPU code must not travel between machines or versions; the tests pass without it.
+_cache = Path(tempfile.gettempdir()) / (
+    f"swjax-test-cache-{getpass.getuser()}-{jaxlib.__version__}-{platform.node()}"
+)
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+settings.register_profile("swjax", deadline=None, derandomize=True, max_examples=25)
+settings.load_profile("swjax")
+
+
+@pytest.fixture
+def x64():
+    """Run a test in double precision."""
+    with jax.enable_x64(True):
+        yield
+
+
+def pytest_collection_modifyitems(items):
+    if jax.default_backend() == "cpu":
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs an accelerator"))
