@@ -2,6 +2,7 @@
 
 from swjax.directions import equispaced_directions as equispaced_directions
 from swjax.directions import sample_directions as sample_directions
+from swjax.nonsmooth import counterexamples as counterexamples
 from swjax.nonsmooth.conservative import check_conservative as check_conservative
 from swjax.nonsmooth.conservative import circulation as circulation
 from swjax.nonsmooth.conservative import path_integral_residual as path_integral_residual

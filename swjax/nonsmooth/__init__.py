@@ -1,1 +1,1 @@
-"""TBW."""
+"""Nonsmooth calculus: conservative fields, kinks, stationarity, implicit differentiation."""
