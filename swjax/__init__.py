@@ -3,8 +3,11 @@
 from swjax import measures as measures
 from swjax.directions import equispaced_directions as equispaced_directions
 from swjax.directions import sample_directions as sample_directions
+from swjax.losses import Draw as Draw
+from swjax.losses import SlicedLoss as SlicedLoss
 from swjax.measures import Discrete as Discrete
 from swjax.nonsmooth import counterexamples as counterexamples
+from swjax.nonsmooth import kinks as kinks
 from swjax.nonsmooth.conservative import check_conservative as check_conservative
 from swjax.nonsmooth.conservative import circulation as circulation
 from swjax.nonsmooth.conservative import path_integral_residual as path_integral_residual
@@ -17,6 +20,9 @@ from swjax.nonsmooth.stationarity import distance_to_points as distance_to_point
 from swjax.nonsmooth.stationarity import gradient_mapping as gradient_mapping
 from swjax.nonsmooth.stationarity import kkt_residual as kkt_residual
 from swjax.nonsmooth.stationarity import kkt_residual_of_set as kkt_residual_of_set
+from swjax.population import PopulationLoss as PopulationLoss
+from swjax.population import population_loss as population_loss
+from swjax.population import sample_population_loss as sample_population_loss
 from swjax.sliced import sw2_sq as sw2_sq
 from swjax.sliced import sw2_sq_per_direction as sw2_sq_per_direction
 from swjax.trajectories import compact_distance as compact_distance
