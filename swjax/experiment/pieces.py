@@ -1,0 +1,398 @@
+"""The pieces of a study: laws, generators, schemes, starts, references. Typed data only.
+
+Each family is a union told apart by ``kind``. A field that is not listed here is refused.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
+
+from swjax.experiment.optax_names import check_optax_arguments
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Piece(BaseModel):
+    """Frozen, strict, and closed: unknown keys and values of another type are mistakes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+# --- laws -----------------------------------------------------------------------------------------
+
+
+class _Law(Piece):
+    """What every law accepts besides its own parameters."""
+
+    shift: tuple[float, ...] | None = Field(None, description="translate the law by this vector")
+    num_atoms: Count | None = Field(
+        None, description="replace the law by this many points drawn from it, of equal weight"
+    )
+
+
+class BallLaw(_Law):
+    """Uniform on a ball around the origin."""
+
+    kind: Literal["ball"]
+    dim: Count
+    radius: Positive = 1.0
+
+
+class CubeLaw(_Law):
+    """Uniform on the cube [-half_width, half_width]^dim."""
+
+    kind: Literal["cube"]
+    dim: Count
+    half_width: Positive = 1.0
+
+
+class RingLaw(_Law):
+    """Uniform between two spheres around the origin."""
+
+    kind: Literal["ring"]
+    dim: Count = 2
+    inner: NonNegative = 0.8
+    outer: Positive = 1.0
+
+
+class MoonsLaw(_Law):
+    """Two interleaved half circles in the plane, with noise from a disk of radius `noise`."""
+
+    kind: Literal["moons"]
+    noise: NonNegative = 0.1
+
+
+class SwissRollLaw(_Law):
+    """A spiral in the plane, with noise from a disk of radius `noise`."""
+
+    kind: Literal["swiss_roll"]
+    noise: NonNegative = 0.05
+
+
+class CheckerboardLaw(_Law):
+    """Uniform on the dark squares of a checkerboard in the plane, `cells` along an edge."""
+
+    kind: Literal["checkerboard"]
+    cells: Annotated[int, Field(ge=2)] = 4
+
+
+class GaussianMixtureLaw(_Law):
+    """Truncated Gaussians of equal weight at the corners of a polygon: compact support."""
+
+    kind: Literal["gaussian_mixture"]
+    dim: Count = 2
+    components: Count = 3
+    radius: Positive = 1.0
+    std: Positive = 0.2
+    truncation: Positive = 3.0
+
+
+class GaussianLaw(_Law):
+    """Centered Gaussian, independent coordinates: not compactly supported."""
+
+    kind: Literal["gaussian"]
+    dim: Count
+    std: Positive = 1.0
+
+
+class IndicesLaw(_Law):
+    """Uniform on the numbers 0 ... num - 1: the source for the generator `free_points`."""
+
+    kind: Literal["indices"]
+    num: Count
+
+
+class DigitsLaw(_Law):
+    """The 1797 real 8x8 images of handwritten digits, 64 pixels in [-1, 1]."""
+
+    kind: Literal["digits"]
+
+
+class FileLaw(_Law):
+    """The points in a file (.npy, .npz or idx images), of equal weight."""
+
+    kind: Literal["file"]
+    path: str
+    array: str | None = Field(None, description="name of the array in an .npz archive")
+
+
+Law = Annotated[
+    BallLaw
+    | CubeLaw
+    | RingLaw
+    | MoonsLaw
+    | SwissRollLaw
+    | CheckerboardLaw
+    | GaussianMixtureLaw
+    | GaussianLaw
+    | IndicesLaw
+    | DigitsLaw
+    | FileLaw,
+    Field(discriminator="kind"),
+]
+
+
+# --- generators -----------------------------------------------------------------------------------
+
+Activation = Literal["relu", "leaky_relu", "tanh", "gelu", "silu", "softplus", "sigmoid"]
+
+
+class TranslationModel(Piece):
+    """T(u, x) = x + u."""
+
+    kind: Literal["translation"]
+
+
+class ScaleModel(Piece):
+    """T(u, x) = u x with one number u."""
+
+    kind: Literal["scale"]
+
+
+class AffineModel(Piece):
+    """T(u, x) = A x + b."""
+
+    kind: Literal["affine"]
+
+
+class FreePointsModel(Piece):
+    """The points themselves are the parameters, looked up by number, or `whole` at once."""
+
+    kind: Literal["free_points"]
+    num: Count
+    whole: bool = False
+
+
+class CutoffModel(Piece):
+    """Smooth cut-offs in the parameters and the latent points, of half width `width`."""
+
+    params_radius: Positive
+    input_radius: Positive
+    width: Positive
+
+
+class MLPModel(Piece):
+    """A multilayer perceptron; `features` are the widths of the hidden layers."""
+
+    kind: Literal["mlp"]
+    features: tuple[Count, ...]
+    activation: Activation = "relu"
+    output_activation: Activation | None = None
+    cutoff: CutoffModel | None = None
+
+
+class DenseSkipMLPModel(Piece):
+    """Every layer sees all earlier ones: the class of networks of the theorem."""
+
+    kind: Literal["dense_skip_mlp"]
+    features: tuple[Count, ...]
+    activation: Activation = "relu"
+    output_activation: Activation | None = None
+    cutoff: CutoffModel | None = None
+
+
+class ConvModel(Piece):
+    """A convolutional generator of images of `shape` (height, width, channels)."""
+
+    kind: Literal["conv"]
+    shape: tuple[Count, Count, Count]
+    features: tuple[Count, ...] = (64, 32)
+    activation: Activation = "relu"
+    output_activation: Activation = "tanh"
+
+
+Generator = Annotated[
+    TranslationModel
+    | ScaleModel
+    | AffineModel
+    | FreePointsModel
+    | MLPModel
+    | DenseSkipMLPModel
+    | ConvModel,
+    Field(discriminator="kind"),
+]
+
+
+# --- loss -----------------------------------------------------------------------------------------
+
+
+class UniformDirections(Piece):
+    """Fresh directions, uniform on the sphere, at every step."""
+
+    kind: Literal["uniform"]
+
+
+class FixedDirections(Piece):
+    """A finite law of the direction: `num` unit vectors drawn once, then equally likely.
+
+    The expected loss is then a finite sum, and exact.
+    """
+
+    kind: Literal["fixed"]
+    num: Count
+
+
+Directions = Annotated[UniformDirections | FixedDirections, Field(discriminator="kind")]
+
+
+class Loss(Piece):
+    """The sliced-Wasserstein minibatch loss."""
+
+    batch_size: Count
+    num_directions: Count = 1
+    p: Annotated[float, Field(ge=1)] = 2.0
+    directions: Directions = UniformDirections(kind="uniform")
+
+
+# --- schemes --------------------------------------------------------------------------------------
+
+
+class SGDScheme(Piece):
+    """u+ = u - alpha g; with momentum, the heavy ball of Optax."""
+
+    kind: Literal["sgd"]
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class NoisedSGDScheme(Piece):
+    """u+ = u - alpha g + alpha noise_std eps."""
+
+    kind: Literal["noised_sgd"]
+    noise_std: NonNegative
+
+
+class ProjectedSGDScheme(Piece):
+    """u+ = the projection of u - alpha g on the ball of the given radius."""
+
+    kind: Literal["projected_sgd"]
+    radius: Positive
+
+
+class NoisedProjectedSGDScheme(Piece):
+    """u+ = the projection of u - alpha g + alpha noise_std eps on the ball of the given radius."""
+
+    kind: Literal["noised_projected_sgd"]
+    noise_std: NonNegative
+    radius: Positive
+
+
+class OptaxScheme(Piece):
+    """Any optimizer of Optax that takes a learning rate (here the step size), by name."""
+
+    kind: str
+    args: dict[str, bool | int | float | str | None] = {}
+
+    @model_validator(mode="after")
+    def _known_to_optax(self) -> "OptaxScheme":
+        problem = check_optax_arguments(self.kind, self.args, known=tuple(SCHEMES))
+        if problem:
+            raise PydanticCustomError("optax", "{text}", {"text": problem})
+        return self
+
+
+SCHEMES: dict[str, type[Piece]] = {
+    "sgd": SGDScheme,
+    "noised_sgd": NoisedSGDScheme,
+    "projected_sgd": ProjectedSGDScheme,
+    "noised_projected_sgd": NoisedProjectedSGDScheme,
+}
+
+
+def scheme_tag(value: Any) -> str | None:
+    """Which model reads a scheme: the one of its kind, or Optax for any other name."""
+    kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
+    if not isinstance(kind, str):
+        return None
+    return kind if kind in SCHEMES else "optax"
+
+
+Scheme = Annotated[
+    Annotated[SGDScheme, Tag("sgd")]
+    | Annotated[NoisedSGDScheme, Tag("noised_sgd")]
+    | Annotated[ProjectedSGDScheme, Tag("projected_sgd")]
+    | Annotated[NoisedProjectedSGDScheme, Tag("noised_projected_sgd")]
+    | Annotated[OptaxScheme, Tag("optax")],
+    Discriminator(scheme_tag),
+]
+
+
+# --- where it starts, what it is compared with, what is written down ------------------------------
+
+
+class UniformBallStart(Piece):
+    """Uniform in a ball of parameter space: a law with a density, as the theorems ask."""
+
+    kind: Literal["uniform_ball"]
+    radius: Positive
+    shared: bool = Field(False, description="one draw for all repetitions")
+
+
+class NetworkStart(Piece):
+    """The network's own initialization, scaled back to `radius` where its norm exceeds it."""
+
+    kind: Literal["network"]
+    radius: Positive | None = None
+    shared: bool = Field(False, description="one draw for all repetitions")
+
+
+class FixedStart(Piece):
+    """The same given vector for all repetitions."""
+
+    kind: Literal["fixed"]
+    values: tuple[float, ...]
+
+
+Start = Annotated[UniformBallStart | NetworkStart | FixedStart, Field(discriminator="kind")]
+
+
+class ClosedFormReference(Piece):
+    """The flow of the translation problem, known exactly."""
+
+    kind: Literal["closed_form"]
+
+
+class PopulationReference(Piece):
+    """The gradient flow of the exact expected loss of discrete laws, with an error estimate.
+
+    Exact on the line, in the plane, and in any dimension when ``loss.directions`` are fixed.
+    """
+
+    kind: Literal["population"]
+    num_steps: Count | None = Field(None, description="steps of the integrator over the horizon")
+
+
+Reference = Annotated[ClosedFormReference | PopulationReference, Field(discriminator="kind")]
+
+
+class PopulationLossRecord(Piece):
+    """The expected loss F of discrete laws: exact in the plane or with fixed directions."""
+
+    kind: Literal["population"]
+    num_directions: Count | None = Field(
+        None, description="a numerical integral over so many directions, needed elsewhere"
+    )
+    every: Count = Field(1, description="at every so many recorded times")
+
+
+class DrawsLossRecord(Piece):
+    """The mean loss over `num` draws, the same for every run: an unbiased estimate of F."""
+
+    kind: Literal["draws"]
+    num: Annotated[int, Field(ge=2)]
+    every: Count = Field(1, description="at every so many recorded times")
+
+
+LossRecord = Annotated[PopulationLossRecord | DrawsLossRecord, Field(discriminator="kind")]
+
+
+class Record(Piece):
+    """What is written down of every run."""
+
+    num_times: Annotated[int, Field(ge=2)] = Field(
+        description="recorded flow times after 0, equally spaced up to the horizon"
+    )
+    path: bool = Field(False, description="keep the parameters themselves (small vectors only)")
+    loss: LossRecord | None = None

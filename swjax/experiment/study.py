@@ -1,0 +1,262 @@
+"""A study: the typed, validated content of one YAML file.
+
+``read_study`` reads a file, ``parse_study`` plain values; both report every mistake at once. The
+models are frozen, so that a study can be compared with the one a run folder was made from.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from swjax.experiment import pieces
+from swjax.experiment.errors import StudyError
+from swjax.experiment.mistakes import explain
+from swjax.experiment.strict_yaml import apply_overrides, read_yaml
+
+Probability = Annotated[float, Field(gt=0, lt=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
+
+
+class FlowExpectation(pieces.Piece):
+    """The order of the distance in the step size, and the half width of the band around it."""
+
+    order: float
+    tolerance: pieces.Positive
+    eta: pieces.Positive | None = Field(
+        None, description="distance that few runs exceed at the smallest step size"
+    )
+    exceedance: Probability = Field(0.05, description="how few")
+
+
+class TrainingExpectation(pieces.Piece):
+    """The relative difference of the final loss to the first arm, and the band around it."""
+
+    relative_difference: float
+    tolerance: pieces.Positive
+
+
+class _Study(pieces.Piece):
+    """What every study says, whatever its kind."""
+
+    name: Name
+    question: str
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    repetitions: pieces.Count
+    horizon: pieces.Positive = Field(description="flow time: number of steps times step size")
+    step_sizes: tuple[pieces.Positive, ...]
+    common_random_numbers: bool = Field(
+        False, description="the same draws in every arm and at every step size"
+    )
+    precision: Literal["float32", "float64"] = "float32"
+    source: pieces.Law
+    target: pieces.Law
+    generator: pieces.Generator
+    loss: pieces.Loss
+    scheme: pieces.Scheme | None = None
+    arms: dict[Name, pieces.Scheme] | None = None
+    initial: pieces.Start
+    record: pieces.Record
+
+    @property
+    def schemes(self) -> dict[str, Any]:
+        """The schemes compared, by the name of their arm; a single one is named after its kind."""
+        if self.arms is not None:
+            return dict(self.arms)
+        assert self.scheme is not None
+        return {self.scheme.kind: self.scheme}
+
+    @property
+    def scheme_places(self) -> dict[str, Any]:
+        """The schemes by the place where the study names them, for messages."""
+        single = {"scheme": self.scheme} if self.scheme is not None else {}
+        return single | {f"arms.{name}": scheme for name, scheme in (self.arms or {}).items()}
+
+    def inconsistencies(self) -> list[str]:
+        """What is wrong between the fields, each valid by itself."""
+        found = []
+        if (self.scheme is None) == (not self.arms):
+            found.append(
+                "scheme, arms: give either one `scheme` or several named `arms`, not both or none"
+            )
+        if len(set(self.step_sizes)) < len(self.step_sizes):
+            found.append(f"step_sizes: a value is given twice in {list(self.step_sizes)}")
+        if not self.step_sizes:
+            found.append("step_sizes: the list is empty")
+        if self.step_sizes and max(self.step_sizes) > self.horizon:
+            found.append(
+                f"horizon: {self.horizon} is shorter than the largest step size "
+                f"{max(self.step_sizes)}"
+            )
+        if self.step_sizes and self.horizon / min(self.step_sizes) >= 2**31:
+            found.append("step_sizes: more than 2**31 steps to the horizon; use larger steps")
+        for place, piece in (
+            ("reference", getattr(self, "reference", None)),
+            ("record.loss", self.record.loss),
+        ):
+            if piece is not None and piece.kind == "population":
+                found += self._population_problems(place)
+        return found
+
+    def _population_problems(self, place: str) -> list[str]:
+        instead = ", or record the loss over draws: {kind: draws, num: 64}" * (
+            place == "record.loss"
+        )
+        found = []
+        continuous = [
+            name
+            for name, law in (("source", self.source), ("target", self.target))
+            if not law.num_atoms and law.kind not in ("digits", "file", "indices")
+        ]
+        if continuous:
+            found.append(
+                f"{place}: the exact expected loss needs discrete laws; "
+                f"give {' and '.join(continuous)} `num_atoms: ...`{instead}"
+            )
+        if self.loss.p != 2:
+            found.append(
+                f"{place}: the exact expected loss is known for p = 2, not {self.loss.p}{instead}"
+            )
+        return found
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "_Study":
+        found = self.inconsistencies()
+        if found:
+            raise PydanticCustomError(
+                "inconsistent", "{text}", {"text": "; ".join(found), "problems": found}
+            )
+        return self
+
+
+class FlowStudy(_Study):
+    """Does interpolated SGD approach the gradient flow as steps shrink, and at what order?"""
+
+    kind: Literal["flow"]
+    repetitions: Annotated[int, Field(ge=2)]
+    reference: pieces.Reference
+    expect: FlowExpectation
+
+    def inconsistencies(self) -> list[str]:
+        """What is wrong between the fields, each valid by itself."""
+        found = super().inconsistencies()
+        for place, scheme in self.scheme_places.items():
+            if isinstance(scheme, pieces.OptaxScheme) or getattr(scheme, "momentum", 0):
+                what = "with momentum" if scheme.kind == "sgd" else repr(scheme.kind)
+                found.append(
+                    f"{place}: {what} does not follow the gradient flow -grad F; "
+                    f"a study of kind 'flow' compares {', '.join(pieces.SCHEMES)}, "
+                    "one of kind 'training' any scheme"
+                )
+        if self.reference.kind == "closed_form":
+            found += self._closed_form_problems()
+        return found
+
+    def _closed_form_problems(self) -> list[str]:
+        found = []
+        if self.generator.kind != "translation":
+            found.append(
+                "reference: the closed form is that of the generator 'translation', "
+                f"not {self.generator.kind!r}; use {{kind: population}}"
+            )
+        unshifted = [law.model_copy(update={"shift": None}) for law in (self.source, self.target)]
+        if unshifted[0] != unshifted[1] or self.source.shift is not None or self.source.num_atoms:
+            found.append(
+                "reference: the closed form needs a target that is the source law, not "
+                "discretized, with a `shift` and nothing else changed"
+            )
+        found += [
+            f"{place}: the closed form is that of the free flow, and {scheme.kind!r} projects; "
+            "use {kind: population}"
+            for place, scheme in self.scheme_places.items()
+            if hasattr(scheme, "radius")
+        ]
+        return found
+
+
+class TrainingStudy(_Study):
+    """What do several schemes do to norms and loss, from the same starts and draws?"""
+
+    kind: Literal["training"]
+    expect: TrainingExpectation | None = None
+
+    def inconsistencies(self) -> list[str]:
+        """What is wrong between the fields, each valid by itself."""
+        found = super().inconsistencies()
+        if self.expect is not None and len(self.arms or {}) < 2:
+            found.append("expect: a difference between arms needs at least two `arms`")
+        if self.expect is not None and self.record.loss is None:
+            found.append("expect: a difference in loss needs `record.loss`")
+        return found
+
+
+Study = FlowStudy | TrainingStudy
+_ADAPTER: TypeAdapter = TypeAdapter(Annotated[Study, Field(discriminator="kind")])
+
+
+def parse_study(data: Any, source: str = "study") -> Study:
+    """Validate plain values as a study.
+
+    Args:
+        data: what a YAML file holds.
+        source: its name, for messages.
+
+    Returns:
+        The study, frozen.
+
+    Raises:
+        StudyError: with every mistake found.
+    """
+    if not isinstance(data, dict):
+        raise StudyError(
+            source, [f"a study is a list of `key: value` lines, got {type(data).__name__}"]
+        )
+    try:
+        text = json.dumps(data)
+    except ValueError:
+        raise StudyError(source, ["a value refers to itself"]) from None
+    try:
+        return _ADAPTER.validate_json(text, strict=True)
+    except ValidationError as error:
+        raise StudyError(
+            source, explain(error, data, {"flow": FlowStudy, "training": TrainingStudy})
+        ) from None
+
+
+def read_study(path: str | Path, overrides: tuple[str, ...] | list[str] = ()) -> Study:
+    """Read a study file, with ``key=value`` overrides.
+
+    Args:
+        path: the YAML file.
+        overrides: assignments such as ``"loss.batch_size=64"`` or ``"step_sizes=[0.1, 0.05]"``.
+
+    Returns:
+        The study, frozen.
+
+    Raises:
+        StudyError: with every mistake found.
+    """
+    return parse_study(apply_overrides(read_yaml(path), overrides), str(path))
+
+
+def plain(study: Study) -> dict:
+    """The study as plain values, every default written out; ``parse_study`` reads it back equal."""
+    data = _kind_first(json.loads(study.model_dump_json(exclude_none=True)))
+    return {"name": data.pop("name"), "question": data.pop("question"), **data}
+
+
+def _kind_first(value: Any) -> Any:
+    if isinstance(value, dict):
+        first = {"kind": value["kind"]} if "kind" in value else {}
+        return first | {key: _kind_first(item) for key, item in value.items()}
+    return [_kind_first(item) for item in value] if isinstance(value, list) else value
+
+
+def json_schema() -> dict:
+    """The JSON schema of a study file, for editors that check YAML while it is typed."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "swjax study",
+    } | _ADAPTER.json_schema()
