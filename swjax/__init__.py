@@ -1,5 +1,6 @@
 """Train with sliced-Wasserstein losses in JAX, and test numerically what theory says about it."""
 
+from swjax import generators as generators
 from swjax import measures as measures
 from swjax.directions import equispaced_directions as equispaced_directions
 from swjax.directions import sample_directions as sample_directions
@@ -7,6 +8,7 @@ from swjax.losses import Draw as Draw
 from swjax.losses import SlicedLoss as SlicedLoss
 from swjax.measures import Discrete as Discrete
 from swjax.nonsmooth import counterexamples as counterexamples
+from swjax.nonsmooth import implicit as implicit
 from swjax.nonsmooth import kinks as kinks
 from swjax.nonsmooth.conservative import check_conservative as check_conservative
 from swjax.nonsmooth.conservative import circulation as circulation

@@ -1,0 +1,309 @@
+"""Generators: formulas, initial laws, cut-offs, derivatives, refusals."""
+
+import functools
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+from scipy import signal
+
+from swjax import measures
+from swjax.generators import (
+    MLP,
+    Affine,
+    ConvGenerator,
+    Cutoff,
+    DenseSkipMLP,
+    FreePoints,
+    Scale,
+    Translation,
+    smooth_cutoff,
+)
+
+Z = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)), jnp.float32)
+MODELS = {
+    "translation": Translation(3),
+    "scale": Scale(),
+    "affine": Affine(2),
+    "whole": FreePoints(5, 2, whole=True),
+    "mlp": MLP((4, 6), 2, nn.tanh),
+    "dense_skip": DenseSkipMLP((4, 6), 2, output_activation=jnp.tanh),
+    "cut": DenseSkipMLP((4, 6), 2, nn.softplus, cutoff=Cutoff(10.0, 5.0, 1.0)),
+    "conv": ConvGenerator((6, 5, 2), features=(4, 3)),
+}
+DIMS = {"translation": 3, "scale": 3, "conv": 60}
+each_model = pytest.mark.parametrize("name", MODELS)
+
+
+def numpy_tree(params):
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params["params"])
+
+
+@functools.cache
+def draw_params(name):
+    return jax.jit(MODELS[name].init)(jax.random.key(1), Z)
+
+
+@each_model
+def test_parameters_are_a_plain_tree_of_floats_and_outputs_are_points(name):
+    params = draw_params(name)
+    assert type(params) is dict
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
+    x = MODELS[name].apply(params, Z)
+    assert x.shape == (5, DIMS.get(name, 2))
+    assert x.dtype == jnp.float32
+    assert bool(jnp.all(jnp.isfinite(x)))
+
+
+@each_model
+def test_generators_run_under_jit_and_vmap_over_parameters(name):
+    model = MODELS[name]
+    batch = jax.tree.map(lambda leaf: jnp.stack([0 * leaf, leaf]), draw_params(name))
+    outputs = jax.jit(jax.vmap(lambda u: model.apply(u, Z)))(batch)
+    alone = model.apply(draw_params(name), Z)
+    np.testing.assert_allclose(outputs[1], alone, rtol=1e-5, atol=1e-6)
+
+
+@each_model
+def test_each_output_depends_on_its_own_latent_point_only(name):
+    params = draw_params(name)
+    if name == "whole":
+        return
+    alone = MODELS[name].apply(params, Z[2:3])
+    np.testing.assert_allclose(alone[0], MODELS[name].apply(params, Z)[2], rtol=1e-5, atol=1e-6)
+
+
+@each_model
+def test_gradients_agree_with_finite_differences(name, x64):
+    model, z = MODELS[name], jnp.asarray(Z, float)
+    flat, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf.astype(float), draw_params(name)))
+    oracle = jax.jit(jax.value_and_grad(lambda u: jnp.sum(jnp.sin(model.apply(unravel(u), z)))))
+    step = np.cos(np.arange(flat.size))
+    expected = (oracle(flat + 1e-6 * step)[0] - oracle(flat - 1e-6 * step)[0]) / 2e-6
+    assert float(oracle(flat)[1] @ step) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_parameters_and_outputs_are_double_when_doubles_are_on(x64):
+    z, doubles = jnp.asarray(Z, float), []
+    for model in MODELS.values():
+        x, params = jax.eval_shape(
+            lambda key, m=model: m.init_with_output(key, z), jax.random.key(0)
+        )
+        doubles += [leaf.dtype == jnp.float64 for leaf in jax.tree.leaves((x, params))]
+    assert all(doubles)
+
+
+def test_simple_generators_follow_their_formulas():
+    formulas = {
+        "translation": lambda u, z: z + u["shift"],
+        "scale": lambda u, z: u["scale"] * z,
+        "affine": lambda u, z: z @ u["affine"]["kernel"] + u["affine"]["bias"],
+    }
+    for name, formula in formulas.items():
+        params = draw_params(name)
+        expected = formula(numpy_tree(params), np.asarray(Z, np.float64))
+        np.testing.assert_allclose(MODELS[name].apply(params, Z), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_perceptron_follows_its_formula():
+    params = draw_params("mlp")
+    u, h = numpy_tree(params), np.asarray(Z, np.float64)
+    for k in range(2):
+        h = np.tanh(h @ u[f"layer_{k}"]["kernel"] + u[f"layer_{k}"]["bias"])
+    expected = h @ u["output"]["kernel"] + u["output"]["bias"]
+    np.testing.assert_allclose(MODELS["mlp"].apply(params, Z), expected, rtol=1e-5, atol=1e-6)
+
+
+def paper_network(u, x, widths, activations):
+    """`h_n = a_n(sum_{i < n} A_{n,i} h_i + B_n u)`, one matrix at a time."""
+    h = [x]
+    for (name, width), activation in zip(widths.items(), activations, strict=True):
+        kernel, row, total = u[name]["kernel"], 0, np.tile(u[name]["bias"], (len(x), 1))
+        for earlier in h:
+            total = total + earlier @ kernel[row : row + earlier.shape[1]]
+            row += earlier.shape[1]
+        assert row == kernel.shape[0]
+        assert total.shape[1] == width
+        h.append(activation(total))
+    return h[-1]
+
+
+def numpy_cutoff(norm, radius, width):
+    f = lambda s: math.exp(-1 / s) if s > 0 else 0.0
+    s = ((radius + width) ** 2 - norm**2) / (4 * radius * width)
+    return f(s) / (f(s) + f(1 - s))
+
+
+def test_the_dense_network_is_the_one_of_the_paper():
+    widths = {"layer_0": 4, "layer_1": 6, "output": 2}
+    params, relu = draw_params("dense_skip"), lambda t: np.maximum(t, 0)
+    expected = paper_network(numpy_tree(params), np.asarray(Z), widths, (relu, relu, np.tanh))
+    np.testing.assert_allclose(
+        MODELS["dense_skip"].apply(params, Z), expected, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_the_cut_off_network_is_the_one_of_the_paper():
+    model = DenseSkipMLP((4,), 2, nn.softplus, cutoff=Cutoff(3.0, 2.0, 1.0))
+    params = model.init(jax.random.key(4), Z)
+    u, x = numpy_tree(params), np.asarray(Z, np.float64)
+    softplus, identity = (lambda t: np.logaddexp(t, 0)), (lambda t: t)
+    network = paper_network(u, x, {"layer_0": 4, "output": 2}, (softplus, identity))
+    norm = np.sqrt(sum(np.sum(leaf**2) for leaf in jax.tree.leaves(u)))
+    by_params = numpy_cutoff(norm, 3.0, 1.0)
+    by_input = np.array([numpy_cutoff(np.linalg.norm(row), 2.0, 1.0) for row in x])
+    # The factors must do something here: some strictly between 0 and 1.
+    assert 0.01 < by_params < 0.99
+    assert np.any((by_input > 0.01) & (by_input < 0.99))
+    expected = network * by_params * by_input[:, None]
+    np.testing.assert_allclose(model.apply(params, Z), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_cut_off_is_one_inside_zero_outside_and_the_formula_between(x64):
+    norms = np.linspace(0, 5, 101)
+    values = np.asarray(smooth_cutoff(norms**2, 2.0, 0.5))
+    assert np.all(values[norms <= 1.5] == 1)
+    assert np.all(values[norms >= 2.5] == 0)
+    expected = [numpy_cutoff(norm, 2.0, 0.5) for norm in norms]
+    np.testing.assert_allclose(values, expected, rtol=1e-12, atol=1e-300)
+    assert np.all(np.diff(values) <= 0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_cut_off_is_smooth_across_its_edges(dtype, x64):
+    """Derivatives of order 1 to 3 are finite everywhere and vanish at and beyond both edges."""
+    value = lambda t: smooth_cutoff(t**2, 2.0, 0.5)
+    first = jax.grad(value)
+    second, third = jax.grad(first), jax.jacfwd(jax.grad(first))
+    edges = np.array([1.5, 2.5])
+    points = np.concatenate([edges + s * 10.0**-k for k in range(2, 16) for s in (-1, 0, 1)])
+    derivatives = jax.jit(jax.vmap(lambda t: jnp.stack([first(t), second(t), third(t)])))
+    slopes = np.asarray(derivatives(jnp.asarray(points, dtype)))
+    assert np.all(np.isfinite(slopes))
+    # exp(-1/s) with s <= about 1e-2 beats every power of 1/s that appears.
+    assert np.all(np.abs(slopes) < 1e-15)
+
+
+def test_the_derivative_of_the_cut_off_is_the_one_of_its_values(x64):
+    along = lambda t: smooth_cutoff(t**2, 2.0, 0.5)
+    t = np.linspace(1.55, 2.45, 31)
+    slopes = jax.vmap(jax.grad(along))(jnp.asarray(t))
+    np.testing.assert_allclose(slopes, (along(t + 1e-6) - along(t - 1e-6)) / 2e-6, atol=1e-8)
+
+
+def test_a_cut_off_network_vanishes_far_away_and_is_globally_lipschitz():
+    model = DenseSkipMLP((6, 6), 2, cutoff=Cutoff(4.0, 2.0, 0.5))
+    start = model.init(jax.random.key(0), Z)
+    flat, unravel = ravel_pytree(start)
+    output = jax.jit(lambda u, z: model.apply(unravel(u), z[None])[0])
+    derivative = jax.jit(
+        jax.vmap(lambda u, z: jnp.concatenate(jax.jacfwd(output, (0, 1))(u, z), axis=1))
+    )
+    rng = np.random.default_rng(3)
+
+    def largest_slope(params_norm, input_norm):
+        u = rng.normal(size=(400, flat.size))
+        z = rng.normal(size=(400, 3))
+        u *= params_norm / np.linalg.norm(u, axis=1, keepdims=True)
+        z *= input_norm / np.linalg.norm(z, axis=1, keepdims=True)
+        jacobians = np.asarray(derivative(jnp.asarray(u, jnp.float32), jnp.asarray(z, jnp.float32)))
+        return np.linalg.norm(jacobians, ord=2, axis=(1, 2)).max()
+
+    slopes = [largest_slope(a, b) for a in (1.0, 4.0, 4.3) for b in (1.0, 2.0, 2.3)]
+    assert max(slopes) > 0
+    # Every layer is Lipschitz on the supports, so the whole is: a crude bound by products of norms.
+    inside = 4.5
+    bound = (1 + inside) ** 3 * (1 + 2.5) * (1 + 4 * inside / 0.5)
+    assert max(slopes) < bound
+    for far in ((4.5001, 1.0), (1.0, 2.5001), (1e3, 1e3)):
+        assert largest_slope(*far) == 0
+
+
+def test_a_point_cloud_is_looked_up_by_number():
+    model, source = FreePoints(7, 2), measures.indices(7)
+    z = source.sample(jax.random.key(0), 20)
+    params = model.init(jax.random.key(1), z)
+    points = params["params"]["points"]
+    np.testing.assert_array_equal(model.apply(params, z), points[z[:, 0].astype(int)])
+    odd = model.apply(params, jnp.array([[-1.0], [7.0], [0.5], [6.0]]))
+    assert np.all(np.isnan(odd[:3]))
+    np.testing.assert_array_equal(odd[3], points[6])
+    counts = jax.grad(lambda u: jnp.sum(model.apply(u, z)))(params)["params"]["points"]
+    np.testing.assert_array_equal(counts[:, 0], np.bincount(z[:, 0].astype(int), minlength=7))
+
+
+def test_a_whole_point_cloud_ignores_the_latent_points():
+    params = draw_params("whole")
+    np.testing.assert_array_equal(MODELS["whole"].apply(params, Z), params["params"]["points"])
+
+
+def transposed_convolution(image, kernel, bias):
+    """Stride 2: spread the pixels, convolve (as Flax does, without flipping), keep the middle."""
+    rows, columns, _ = image.shape
+    out = np.zeros((2 * rows, 2 * columns, kernel.shape[3]))
+    spread = np.zeros((2 * rows - 1, 2 * columns - 1, image.shape[2]))
+    spread[::2, ::2] = image
+    for o in range(kernel.shape[3]):
+        for c in range(image.shape[2]):
+            full = signal.correlate2d(np.pad(spread[:, :, c], 2), kernel[:, :, c, o], mode="valid")
+            out[:, :, o] += full[: 2 * rows, : 2 * columns]
+    return out + bias
+
+
+def test_the_image_generator_follows_its_formula():
+    params = draw_params("conv")
+    u, x = numpy_tree(params), np.asarray(MODELS["conv"].apply(params, Z))
+    seeds = np.asarray(Z) @ u["seed"]["kernel"] + u["seed"]["bias"]
+    for row, seed in enumerate(seeds):
+        image = seed.reshape(2, 2, 4)
+        for k in range(2):
+            layer = u[f"double_{k}"]
+            image = transposed_convolution(np.maximum(image, 0), layer["kernel"], layer["bias"])
+        assert image.shape == (8, 8, 2)
+        np.testing.assert_allclose(x[row], np.tanh(image[:6, :5]).ravel(), rtol=1e-4, atol=1e-5)
+
+
+def test_initial_parameters_have_the_documented_variances():
+    model = DenseSkipMLP((300, 400), 100)
+    u = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 200)))["params"]
+    variance = lambda a: float(jnp.var(a))
+    assert variance(u["layer_0"]["kernel"]) == pytest.approx(2 / 200, rel=0.03)
+    assert variance(u["layer_1"]["kernel"]) == pytest.approx(2 / 500, rel=0.03)
+    assert variance(u["output"]["kernel"]) == pytest.approx(1 / 900, rel=0.03)
+    assert variance(u["layer_1"]["bias"]) == pytest.approx(0.01, rel=5 * math.sqrt(2 / 400))
+
+
+@pytest.mark.parametrize(
+    ("model", "z", "match"),
+    [
+        (Translation(2), jnp.zeros((4, 3)), r"use a source of dimension 2 or Translation\(dim=3\)"),
+        (Translation(0), jnp.zeros((4, 3)), "dim must be made of integers of at least 1"),
+        (Affine(2), jnp.zeros(3), r"needs z\[None, :\]"),
+        (Scale(), jnp.zeros((2, 2, 2)), "jax.vmap"),
+        (FreePoints(5, 2), jnp.zeros((4, 2)), "numbers of points"),
+        (FreePoints(5, 2, whole=True), jnp.zeros((4, 1)), "returns all its 5 points"),
+        (MLP((4, 0), 2), jnp.zeros((4, 3)), "features must be made of integers"),
+        (MLP((4,), -1), jnp.zeros((4, 3)), "dim must be made of integers"),
+        (DenseSkipMLP((-4,), 2), jnp.zeros((4, 3)), "features must be made of integers"),
+        (ConvGenerator((8, 8, 1), features=()), jnp.zeros((4, 3)), "at least one number"),
+        (ConvGenerator((8, 0, 1)), jnp.zeros((4, 3)), "shape must be made of integers"),
+    ],
+)
+def test_a_model_that_cannot_work_says_why(model, z, match):
+    with pytest.raises(ValueError, match=match):
+        model.init(jax.random.key(0), z)
+
+
+@pytest.mark.parametrize("numbers", [(0.0, 1.0, 0.1), (1.0, 1.0, 1.5), (1.0, 1.0, 0.0)])
+def test_a_cut_off_needs_radii_larger_than_its_width(numbers):
+    with pytest.raises(ValueError, match="0 < width <= radius"):
+        Cutoff(*numbers)
+
+
+def test_integer_latent_points_are_refused():
+    with pytest.raises(TypeError, match="int32"):
+        Scale().init(jax.random.key(0), jnp.zeros((2, 2), int))
