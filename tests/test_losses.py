@@ -62,7 +62,7 @@ def test_the_gradient_is_the_formula_of_the_paper(x64):
     draw = loss.draw(jax.random.key(4))
     u, (theta,) = jnp.array([0.3, -0.7]), np.asarray(draw.directions)
     value, gradient = loss.value_and_grad(u, draw)
-    # phi = (2/n) sum_k theta theta^T (T(u, x_k) - y_sigma(k)); for a translation the sum is sorted out.
+    # phi = (2/n) sum_k theta theta^T (T(u, x_k) - y_sigma(k)); here the order drops out of the sum.
     expected = 2 * theta * (theta @ np.mean(draw.x + u[None] - draw.y, axis=0))
     np.testing.assert_allclose(gradient, expected, atol=1e-14)
     np.testing.assert_allclose(loss.grad(u, draw), gradient)

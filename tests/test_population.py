@@ -275,8 +275,8 @@ def test_other_orders_and_unclear_directions_are_refused():
         PopulationLoss(SlicedLoss(translated, cloud, cloud, batch_size=2, p=1), jnp.eye(3))
     with pytest.raises(ValueError, match="pass directions="):
         PopulationLoss(SlicedLoss(translated, cloud, cloud, batch_size=2))
+    own = SlicedLoss(translated, cloud, cloud, batch_size=2, directions=jnp.eye(3))
     with pytest.raises(ValueError, match="of its own"):
-        own = SlicedLoss(translated, cloud, cloud, batch_size=2, directions=jnp.eye(3))
         PopulationLoss(own, jnp.eye(3))
     with pytest.raises(ValueError, match="at least 2"):
         sample_population_loss(jax.random.key(0), own, 1)
