@@ -25,8 +25,12 @@ from swjax.nonsmooth.stationarity import kkt_residual_of_set as kkt_residual_of_
 from swjax.population import PopulationLoss as PopulationLoss
 from swjax.population import population_loss as population_loss
 from swjax.population import sample_population_loss as sample_population_loss
+from swjax.sliced import Estimate as Estimate
 from swjax.sliced import sw2_sq as sw2_sq
+from swjax.sliced import sw2_sq_estimate as sw2_sq_estimate
 from swjax.sliced import sw2_sq_per_direction as sw2_sq_per_direction
+from swjax.sliced import sw_distance as sw_distance
+from swjax.sliced import sw_pow as sw_pow
 from swjax.trajectories import compact_distance as compact_distance
 from swjax.trajectories import interpolate as interpolate
 from swjax.trajectories import sup_distance as sup_distance

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -31,6 +32,47 @@ def as_real_array(name: str, value: ArrayLike) -> Array:
     return array
 
 
-def working_dtype(*arrays: Array) -> jnp.dtype:
+def working_dtype(*arrays: Array | None) -> jnp.dtype:
     """The type all arrays are computed in: the common one, but never less than float32."""
-    return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
+    present = [array for array in arrays if array is not None]
+    return jnp.promote_types(jnp.result_type(*present), jnp.float32)
+
+
+def check_order(p: float | int) -> None:
+    """Refuse an order p for which W_p is not a distance, and one that is not a plain number."""
+    if not isinstance(p, (int, float)) or isinstance(p, bool) or not 1 <= p < float("inf"):
+        raise ValueError(f"p = {p!r}, but the order must be a Python number with 1 <= p < inf.")
+
+
+def check_weights(
+    name: str, weights: ArrayLike | None, points: str, *shapes: tuple[int, ...]
+) -> Array | None:
+    """Weights of one of the shapes, of sum 1 over the first axis, or an error that says why not.
+
+    Signs and sums are checked where the values are known.
+    """
+    if weights is None:
+        return None
+    weights = as_real_array(name, weights)
+    if weights.shape not in shapes:
+        raise ValueError(
+            f"{name} has shape {weights.shape}; expected {' or '.join(map(str, shapes))}, one "
+            f"weight for each point of {points}."
+        )
+    if is_concrete(weights):
+        values = np.asarray(weights, np.float64)
+        if not (values >= 0).all():
+            worst = np.unravel_index(np.argmin(values), values.shape)
+            raise ValueError(f"{name} has the entry {values[worst]:.6g}; weights must be >= 0.")
+        sums = values.sum(axis=0)
+        if not (np.abs(sums - 1) <= value_tolerance(weights)).all():
+            wrong = sums.flat[np.argmax(np.abs(sums - 1))]
+            raise ValueError(
+                f"{name} sums to {wrong:.6g}; weights must sum to 1. Use {name} / {name}.sum()."
+            )
+    return weights
+
+
+def value_tolerance(array: Array) -> float:
+    """How far a sum or a length in this type may be from 1 by rounding, generously."""
+    return max(1e-4, 4 * float(jnp.finfo(array.dtype).eps))

@@ -1,65 +1,231 @@
 """Sliced-Wasserstein losses and distances between point clouds.
 
-Two clouds are projected on L directions; each pair of projected clouds has a Wasserstein distance on
-the line, known in closed form; the loss is the mean over the directions.
+Two clouds are projected on L directions; the projected clouds have a Wasserstein distance on the
+line, in closed form; the loss is its mean over the directions.
+
+**Which SW do you mean?** Several quantities go by the name of sliced-Wasserstein distance. With
+W_p^p(l) for the cost between the clouds projected on direction l, all means over l:
+
+=============================== ================================= ==============================
+quantity                        here                              elsewhere
+=============================== ================================= ==============================
+mean of W_2^2(l)                ``sw2_sq(x, y, theta)``           OTT; SW_2^2 in papers on SGD
+mean of W_p^p(l)                ``sw_pow(x, y, theta, p=p)``      OTT (see below)
+p-th root of that mean          ``sw_distance(x, y, theta, p=p)`` POT
+root of n times the mean        ``(n * sw_pow(...)) ** (1 / p)``  research codes that sum over the
+                                                                  points: it grows with n
+=============================== ================================= ==============================
+
+There is no factor 1/2, and clouds have mass one. **Coming from POT or OTT**, with ``theta`` for
+unit vectors as rows, shape (L, d), for example ``sample_directions(key, L, d)``:
+
+======================================================== =======================================
+POT: ``ot.sliced_wasserstein_distance``                  here
+======================================================== =======================================
+``(x, y, n_projections=L, seed=s)``                      ``sw_distance(x, y, theta)`` with
+                                                         ``sample_directions(key, L, d)``
+``(x, y, a, b, p=p, projections=theta.T)`` (columns)     ``sw_distance(x, y, theta, a, b, p=p)``
+``(..., p=2, log=True)[1]["projected_emds"]``            ``sw2_sq_per_direction(x, y, theta)``
+``ot.wasserstein_1d(u, v, a, b, p=p)``                   ``wp_pow_1d(u, v, a, b, p=p)``
+======================================================== =======================================
+
+======================================================== =======================================
+OTT: ``ott.tools.sliced.sliced_wasserstein``             here
+======================================================== =======================================
+``(x, y, a, b, proj_fn=lambda x: x @ theta.T)[0]``       ``sw2_sq(x, y, theta, a, b)``
+``(..., cost_fn=PNormP(p))[0]``                          ``sw_pow(x, y, theta, a, b, p=p) / p``
+``(...)[1].ot_costs``                                    ``sw2_sq_per_direction(x, y, theta, a, b)``
+======================================================== =======================================
+
+Neither library checks weights or the length of directions; here both must be right.
+
+**Derivatives** are those with the sorting permutations held fixed, wherever SW is differentiable
+the gradient: in the clouds, the directions and the weights, forward and reverse, to any order,
+under ``jit``, ``vmap``, ``scan`` and ``jax.checkpoint``. At ties the stable order decides. Where
+projected points coincide with their partners, as at x = y, the derivative is zero and never NaN,
+also through the root.
 """
 
-from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from swjax._checks import as_real_array, is_concrete, working_dtype
-from swjax.wasserstein1d import lane_costs
+from swjax._checks import (
+    as_real_array,
+    check_order,
+    check_weights,
+    is_concrete,
+    value_tolerance,
+    working_dtype,
+)
+from swjax.slicing import Problem, costs, mean_cost
 
 
-def sw2_sq(x: ArrayLike, y: ArrayLike, directions: ArrayLike) -> Array:
-    """The squared sliced-Wasserstein distance of order 2, averaged over the directions.
+class Estimate(NamedTuple):
+    """A mean over random directions, with what is known of its error.
 
-    With theta_l the rows of `directions`, and both projected clouds in ascending order::
+    Attributes:
+        value: The mean over the directions.
+        standard_error: The standard deviation of `value` over the draw of the directions, estimated
+            from the spread between them.
+    """
 
-        SW_2^2 = (1/L) sum_l (1/n) sum_k ((theta_l . x)_(k) - (theta_l . y)_(k))^2.
+    value: Float[Array, ""]
+    standard_error: Float[Array, ""]
 
-    This is the loss f of Tanguy (2023), "Convergence of SGD for training neural networks with
-    sliced Wasserstein losses", for L directions. It is differentiable in the clouds and the
-    directions, to any order, by the almost-everywhere gradient: the sorting permutations are held
-    fixed, ties keep their order, and the gradient is zero at x = y.
+
+def sw2_sq(
+    x: ArrayLike,
+    y: ArrayLike,
+    directions: ArrayLike,
+    a: ArrayLike | None = None,
+    b: ArrayLike | None = None,
+    *,
+    chunk_size: int | None = None,
+) -> Float[Array, ""]:
+    """The mean of W_2^2 over the directions: a loss, not a root.
+
+    For clouds of n points with equal weights, both projected clouds in ascending order::
+
+        SW_2^2 = (1/L) sum_l (1/n) sum_k ((theta_l . x)_(k) - (theta_l . y)_(k))^2;
+
+    for other sizes and weights, W_2^2 integrates the squared difference of the quantile functions
+    (Bonneel, Rabin, Peyre and Pfister 2015, "Sliced and Radon Wasserstein barycenters of
+    measures"). For one fresh direction this is the sample loss of Tanguy (2023), "Convergence of
+    SGD for training neural networks with sliced Wasserstein losses".
 
     Args:
         x: First cloud, shape (n, d).
-        y: Second cloud, shape (n, d).
+        y: Second cloud, shape (m, d).
         directions: Unit vectors as rows, shape (L, d), for example from `sample_directions`.
+        a: Weights of x, shape (n,), nonnegative and of sum 1; None stands for 1/n each.
+        b: Weights of y, shape (m,); None stands for 1/m each.
+        chunk_size: How many directions to hold in memory at a time; by default as many as the
+            caches take. Working memory is proportional to (n + m) * chunk_size, for the gradient
+            too, and the result does not depend on it beyond rounding.
 
     Returns:
-        A scalar, not a root, in float64 if an input is, else in float32.
+        A scalar, float64 if an input is, else float32, also for half precision. NaN or an infinite
+        coordinate makes the result NaN or infinite.
 
     Raises:
         TypeError: If an input is not a floating-point array.
-        ValueError: If shapes do not fit together, a cloud or the directions are empty, or a row of
-            `directions` is not of unit length (checked where values are known: not in `jit`).
+        ValueError: If shapes do not fit together, a cloud or the directions are empty, or
+            `chunk_size` < 1; and, where values are known (not inside `jit`), if a direction is not
+            of unit length or weights are negative or do not sum to 1.
 
     Example:
         >>> x = jnp.array([[0.0, 0.0], [1.0, 0.0]])
         >>> float(sw2_sq(x, x + jnp.array([[3.0, 4.0]]), jnp.eye(2)))
         12.5
+        >>> jax.grad(sw2_sq)(x, x + jnp.array([[3.0, 4.0]]), jnp.eye(2)).tolist()
+        [[-1.5, -2.0], [-1.5, -2.0]]
     """
-    return _mean_cost(*_checked(x, y, directions), 2.0)
+    return mean_cost(_problem(x, y, directions, a, b), 2.0, _checked_chunk(chunk_size))
 
 
-def sw2_sq_per_direction(x: ArrayLike, y: ArrayLike, directions: ArrayLike) -> Array:
+def sw_pow(
+    x: ArrayLike,
+    y: ArrayLike,
+    directions: ArrayLike,
+    a: ArrayLike | None = None,
+    b: ArrayLike | None = None,
+    *,
+    p: float | int,
+    chunk_size: int | None = None,
+) -> Float[Array, ""]:
+    """The mean of W_p^p over the directions, for any order p >= 1; `sw2_sq` for p = 2.
+
+    Args:
+        x: First cloud, shape (n, d).
+        y: Second cloud, shape (m, d).
+        directions: Unit vectors as rows, shape (L, d).
+        a: Weights of x, shape (n,), nonnegative and of sum 1; None stands for 1/n each.
+        b: Weights of y, shape (m,); None stands for 1/m each.
+        p: The order: the cost of a unit of mass is |theta . x - theta . y|^p.
+        chunk_size: How many directions to hold in memory at a time, as in `sw2_sq`.
+
+    Returns:
+        A scalar, float64 if an input is, else float32.
+
+    Raises:
+        TypeError: As `sw2_sq`.
+        ValueError: As `sw2_sq`, and if p is not a number with 1 <= p < inf.
+
+    Example:
+        >>> x = jnp.array([[0.0, 0.0], [1.0, 0.0]])
+        >>> float(sw_pow(x, x + jnp.array([[3.0, 4.0]]), jnp.eye(2), p=1))
+        3.5
+    """
+    check_order(p)
+    return mean_cost(_problem(x, y, directions, a, b), float(p), _checked_chunk(chunk_size))
+
+
+def sw_distance(
+    x: ArrayLike,
+    y: ArrayLike,
+    directions: ArrayLike,
+    a: ArrayLike | None = None,
+    b: ArrayLike | None = None,
+    *,
+    p: float | int = 2,
+    chunk_size: int | None = None,
+) -> Float[Array, ""]:
+    """The sliced-Wasserstein distance of order p: the p-th root of `sw_pow`.
+
+    The gradient of the root is set to zero where the distance is zero.
+
+    Args:
+        x: First cloud, shape (n, d).
+        y: Second cloud, shape (m, d).
+        directions: Unit vectors as rows, shape (L, d).
+        a: Weights of x, shape (n,), nonnegative and of sum 1; None stands for 1/n each.
+        b: Weights of y, shape (m,); None stands for 1/m each.
+        p: The order, at least 1.
+        chunk_size: How many directions to hold in memory at a time, as in `sw2_sq`.
+
+    Returns:
+        A scalar in the unit of the coordinates, float64 if an input is, else float32.
+
+    Raises:
+        TypeError: As `sw2_sq`.
+        ValueError: As `sw_pow`.
+
+    Example:
+        >>> x = jnp.array([[0.0, 0.0], [1.0, 0.0]])
+        >>> float(sw_distance(x, x + jnp.array([[3.0, 3.0]]), jnp.eye(2)))
+        3.0
+    """
+    power = sw_pow(x, y, directions, a, b, p=p, chunk_size=chunk_size)
+    if p == 1:
+        return power
+    apart = power != 0  # the root is taken of 1 where it has no derivative
+    return jnp.where(apart, jnp.where(apart, power, 1) ** (1 / p), 0)
+
+
+def sw2_sq_per_direction(
+    x: ArrayLike,
+    y: ArrayLike,
+    directions: ArrayLike,
+    a: ArrayLike | None = None,
+    b: ArrayLike | None = None,
+) -> Float[Array, "L"]:
     """W_2^2 between the projected clouds, for every direction; their mean is `sw2_sq`.
 
     Args:
         x: First cloud, shape (n, d).
-        y: Second cloud, shape (n, d).
+        y: Second cloud, shape (m, d).
         directions: Unit vectors as rows, shape (L, d).
+        a: Weights of x, shape (n,), nonnegative and of sum 1; None stands for 1/n each.
+        b: Weights of y, shape (m,); None stands for 1/m each.
 
     Returns:
-        Shape (L,).
+        Shape (L,). A direction that is NaN (inside `jit`) makes its own entry NaN, and no other.
 
     Raises:
         TypeError: As `sw2_sq`.
@@ -70,53 +236,90 @@ def sw2_sq_per_direction(x: ArrayLike, y: ArrayLike, directions: ArrayLike) -> A
         >>> sw2_sq_per_direction(x, x + jnp.array([[3.0, 4.0]]), jnp.eye(2)).tolist()
         [9.0, 16.0]
     """
-    return _costs(*_checked(x, y, directions), 2.0)
+    return costs(_problem(x, y, directions, a, b), 2.0)
 
 
-@partial(jax.jit, static_argnums=3)
-def _mean_cost(x: Array, y: Array, directions: Array, p: float) -> Float[Array, ""]:
-    return jnp.mean(_costs(x, y, directions, p))
+def sw2_sq_estimate(
+    x: ArrayLike,
+    y: ArrayLike,
+    directions: ArrayLike,
+    a: ArrayLike | None = None,
+    b: ArrayLike | None = None,
+) -> Estimate:
+    """`sw2_sq` as an estimate of its mean over all directions, with its standard error.
+
+    The error is s / sqrt(L), with s the standard deviation of W_2^2 between the directions. It is
+    right for independent uniform directions (`sample_directions`), of which at least some ten are
+    needed for a normal interval; for orthogonal or otherwise dependent ones it is not.
+
+    Args:
+        x: First cloud, shape (n, d).
+        y: Second cloud, shape (m, d).
+        directions: Independent uniform unit vectors as rows, shape (L, d), L >= 2.
+        a: Weights of x, shape (n,), nonnegative and of sum 1; None stands for 1/n each.
+        b: Weights of y, shape (m,); None stands for 1/m each.
+
+    Returns:
+        `Estimate(value, standard_error)`, two scalars.
+
+    Raises:
+        TypeError: As `sw2_sq`.
+        ValueError: As `sw2_sq`, and for a single direction, which says nothing of its error.
+
+    Example:
+        >>> x = jnp.array([[0.0, 0.0], [1.0, 0.0]])
+        >>> value, error = sw2_sq_estimate(x, x + jnp.array([[3.0, 4.0]]), jnp.eye(2))
+        >>> print(value, round(float(error), 3))
+        12.5 3.5
+    """
+    problem = _problem(x, y, directions, a, b)
+    num = problem.directions.shape[0]
+    if num < 2:
+        raise ValueError("One direction gives no standard error; pass two or more.")
+    values = costs(problem, 2.0)
+    return Estimate(jnp.mean(values), jnp.std(values, ddof=1) / num**0.5)
 
 
-@partial(jax.jit, static_argnums=3)
-def _costs(
-    x: Float[Array, "n d"], y: Float[Array, "n d"], directions: Float[Array, "L d"], p: float
-) -> Float[Array, "L"]:
-    return lane_costs(_project(x, directions), _project(y, directions), p)
-
-
-def _project(cloud: Float[Array, "n d"], directions: Float[Array, "L d"]) -> Float[Array, "n L"]:
-    """Scalar products in full precision: rounding to TensorFloat-32 would change the ranks."""
-    return jnp.matmul(cloud, directions.T, precision=lax.Precision.HIGHEST)
-
-
-def _checked(x: ArrayLike, y: ArrayLike, directions: ArrayLike) -> tuple[Array, Array, Array]:
+def _problem(
+    x: ArrayLike,
+    y: ArrayLike,
+    directions: ArrayLike,
+    a: ArrayLike | None,
+    b: ArrayLike | None,
+) -> Problem:
     """The inputs in the type to compute in, or an error that says what is wrong with them."""
     x, y = as_real_array("x", x), as_real_array("y", y)
     directions = as_real_array("directions", directions)
-    for name, array in (("x", x), ("y", y), ("directions", directions)):
-        if array.ndim != 2 or array.size == 0:
-            wanted = "(L, d) with L >= 1 unit vectors as rows" if name == "directions" else "(n, d)"
-            raise ValueError(f"{name} has shape {array.shape}; expected {wanted}, not empty.")
+    shapes = f"x {x.shape}, y {y.shape}, directions {directions.shape}"
+    if not x.ndim == y.ndim == directions.ndim == 2:
+        raise ValueError(
+            f"Expected x (n, d), y (m, d) and directions (L, d), found {shapes}. One point is a "
+            "cloud x[None]; many clouds are a jax.vmap."
+        )
     if not x.shape[1] == y.shape[1] == directions.shape[1]:
         raise ValueError(
-            f"x {x.shape}, y {y.shape} and directions {directions.shape} must agree in their last "
-            "axis, the dimension of space."
+            f"The dimensions of space, the last axes, differ: {shapes}. Directions are rows."
         )
-    if x.shape[0] != y.shape[0]:
-        raise ValueError(f"x has {x.shape[0]} points and y has {y.shape[0]}; they must be as many.")
+    if 0 in (*x.shape, *y.shape, *directions.shape):
+        raise ValueError(f"Clouds and directions must not be empty, found {shapes}.")
+    a, b = check_weights("a", a, "x", x.shape[:1]), check_weights("b", b, "y", y.shape[:1])
     if is_concrete(directions):
         _check_unit_length(directions)
-    dtype = working_dtype(x, y, directions)
-    return x.astype(dtype), y.astype(dtype), directions.astype(dtype)
+    dtype = working_dtype(x, y, directions, a, b)
+    return jax.tree.map(lambda array: array.astype(dtype), Problem(x, y, directions, a, b))
 
 
 def _check_unit_length(directions: Array) -> None:
     lengths = np.linalg.norm(np.asarray(directions, np.float64), axis=1)
-    tolerance = 4 * float(jnp.finfo(directions.dtype).eps) * max(8, directions.shape[1] ** 0.5)
-    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= tolerance))
+    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= value_tolerance(directions)))
     if wrong.size:
         raise ValueError(
-            f"directions[{wrong[0]}] has length {lengths[wrong[0]]:.6g}; every row must have "
-            "length 1. Normalize them: directions / jnp.linalg.norm(directions, axis=1, keepdims=True)."
+            f"directions[{wrong[0]}] has length {lengths[wrong[0]]:.6g}; rows must have length 1. "
+            "Use directions / jnp.linalg.norm(directions, axis=1, keepdims=True)."
         )
+
+
+def _checked_chunk(chunk_size: int | None) -> int | None:
+    if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1):
+        raise ValueError(f"chunk_size = {chunk_size!r}; expected a whole number >= 1, or None.")
+    return chunk_size

@@ -9,11 +9,12 @@ PACKAGE = Path(__file__).parent.parent / "swjax"
 
 FLOORS = {
     0: {"_checks", "_types", "directions", "wasserstein1d", "sorting", "trajectories"},
-    1: {"sliced", "exact", "measures"},
+    1: {"sliced", "slicing", "exact", "measures"},
     2: {"losses", "population", "generators", "assumptions", "problems"},
     3: {"optim", "flows", "nonsmooth"},
     4: {"training", "convergence", "monitor"},
-    5: {"experiment", "plot"},
+    5: {"plot"},
+    6: {"experiment"},
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")

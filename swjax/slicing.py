@@ -1,0 +1,111 @@
+"""Project two clouds and transport them on the line, some directions at a time.
+
+Memory is proportional to the points times the directions of one chunk, for the value and for the
+gradient: the derivative rule adds the gradient up chunk by chunk on the way forward, so the way
+back neither stores projections nor sorts again. As a rule for forward mode (the gradient times the
+tangent) it serves reverse mode by transposition, and it can be differentiated again.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Float, Int
+
+from swjax.wasserstein1d import lane_costs
+
+
+class Problem(NamedTuple):
+    """Two clouds and the directions to compare them in; None stands for equal weights."""
+
+    x: Float[Array, "n d"]
+    y: Float[Array, "m d"]
+    directions: Float[Array, "L d"]
+    a: Float[Array, "n"] | None = None
+    b: Float[Array, "m"] | None = None
+
+
+@partial(jax.jit, static_argnames=("p", "chunk_size"))
+def mean_cost(problem: Problem, p: float, chunk_size: int | None = None) -> Float[Array, ""]:
+    """The mean of W_p^p over the directions, `chunk_size` of them at a time."""
+    chunk_size = chunk_size or default_chunk_size(problem)
+    if chunk_size >= problem.directions.shape[0]:
+        return jnp.mean(_costs(problem, p))
+    return _chunked_mean_cost(problem, p, chunk_size)
+
+
+@partial(jax.jit, static_argnames=("p",))
+def costs(problem: Problem, p: float) -> Float[Array, "L"]:
+    """W_p^p for every direction; the way back sorts again where there are several chunks."""
+    num, size, blocks = _blocks(problem, default_chunk_size(problem))
+    if size == num:
+        return _costs(problem, p)
+    block_costs = lambda k: _costs(_block(problem, k, size)[0], p)
+    *full, last = lax.map(jax.checkpoint(block_costs), blocks)
+    return jnp.concatenate([*full, last[len(full) * size - num :]])
+
+
+def default_chunk_size(problem: Problem) -> int:
+    """As many directions as the caches hold, but enough to fill vector registers."""
+    points = problem.x.shape[0] + problem.y.shape[0]
+    return max(16, 2**22 // points)
+
+
+def _costs(problem: Problem, p: float) -> Float[Array, "L"]:
+    x, y, directions, a, b = problem
+    column = lambda weights: None if weights is None else weights[:, None]
+    return lane_costs(_project(x, directions), _project(y, directions), column(a), column(b), p)
+
+
+def _project(cloud: Float[Array, "n d"], directions: Float[Array, "L d"]) -> Float[Array, "n L"]:
+    """Scalar products in full precision: rounding to TensorFloat-32 would change the ranks."""
+    return jnp.matmul(cloud, directions.T, precision=lax.Precision.HIGHEST)
+
+
+def _blocks(problem: Problem, chunk_size: int) -> tuple[int, int, Int[Array, "K"]]:
+    """The number of directions, the size of the blocks, and their numbers 0, 1, ..."""
+    num = problem.directions.shape[0]
+    num_blocks = -(-num // chunk_size)
+    return num, -(-num // num_blocks), jnp.arange(num_blocks)
+
+
+def _block(problem: Problem, k: Array, size: int) -> tuple[Problem, Int[Array, "C"]]:
+    """The problem in the k-th block of directions, and their rows; the last block reaches back."""
+    first = jnp.minimum(k * size, problem.directions.shape[0] - size)
+    block = lax.dynamic_slice_in_dim(problem.directions, first, size)
+    return problem._replace(directions=block), first + jnp.arange(size)
+
+
+def _block_share(problem: Problem, k: Array, size: int, p: float) -> Float[Array, ""]:
+    """What the k-th block adds to the mean."""
+    block, rows = _block(problem, k, size)
+    new = rows >= k * size
+    return jnp.sum(jnp.where(new, _costs(block, p), 0)) / problem.directions.shape[0]
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _chunked_mean_cost(problem: Problem, p: float, chunk_size: int) -> Float[Array, ""]:
+    _, size, blocks = _blocks(problem, chunk_size)
+    add = lambda total, k: (total + _block_share(problem, k, size, p), None)
+    return lax.scan(add, jnp.zeros((), problem.x.dtype), blocks)[0]
+
+
+@partial(_chunked_mean_cost.defjvp, symbolic_zeros=True)
+def _chunked_mean_cost_jvp(p, chunk_size, primals, tangents):
+    (problem,), (tangent,) = primals, tangents
+    _, size, blocks = _blocks(problem, chunk_size)
+    moves = lambda t: t is not None and not isinstance(t, SymbolicZero)
+    tangent = {name: t for name, t in tangent._asdict().items() if moves(t)}
+    moving = {name: getattr(problem, name) for name in tangent}
+    share = lambda moving, k: _block_share(problem._replace(**moving), k, size, p)
+
+    @partial(jax.checkpoint, prevent_cse=False)
+    def add(total, k):
+        return jax.tree.map(jnp.add, total, jax.value_and_grad(share)(moving, k)), None
+
+    zero = (jnp.zeros((), problem.x.dtype), jax.tree.map(jnp.zeros_like, moving))
+    (value, gradient), _ = lax.scan(add, zero, blocks)
+    return value, sum(jnp.vdot(gradient[name], tangent[name]) for name in tangent)
