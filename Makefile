@@ -47,5 +47,10 @@ format: $(STAMP)  ## Format and repair what can be repaired automatically.
 bench: $(STAMP)  ## Speed against the peers: one process, interleaved, medians and ratios.
 	@$(BIN)/python experiments/benchmarks/sliced_is_faster_than_peers.py
 
+docs: $(STAMP)  ## The documentation site, in site/index.html.
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[docs]' || $(BIN)/python -m pip install --quiet -e '.[docs]'
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs site
+	@echo "Open site/index.html"
+
 clean:  ## Remove the virtual environments and caches (never the runs).
 	rm -rf .venv .venv-* .pytest_cache .ruff_cache
