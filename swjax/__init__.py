@@ -1,9 +1,18 @@
 """Train with sliced-Wasserstein losses in JAX, and test numerically what theory says about it."""
 
+from swjax import convergence as convergence
 from swjax import generators as generators
 from swjax import measures as measures
+from swjax import monitor as monitor
+from swjax import optim as optim
+from swjax.convergence import Order as Order
+from swjax.convergence import equivalence_verdict as equivalence_verdict
+from swjax.convergence import fit_order as fit_order
 from swjax.directions import equispaced_directions as equispaced_directions
 from swjax.directions import sample_directions as sample_directions
+from swjax.flows import Flow as Flow
+from swjax.flows import energy_residual as energy_residual
+from swjax.flows import gradient_flow as gradient_flow
 from swjax.losses import Draw as Draw
 from swjax.losses import SlicedLoss as SlicedLoss
 from swjax.measures import Discrete as Discrete
@@ -22,6 +31,14 @@ from swjax.nonsmooth.stationarity import distance_to_points as distance_to_point
 from swjax.nonsmooth.stationarity import gradient_mapping as gradient_mapping
 from swjax.nonsmooth.stationarity import kkt_residual as kkt_residual
 from swjax.nonsmooth.stationarity import kkt_residual_of_set as kkt_residual_of_set
+from swjax.optim import add_gaussian_noise as add_gaussian_noise
+from swjax.optim import inverse_log_schedule as inverse_log_schedule
+from swjax.optim import keep_params_in_ball as keep_params_in_ball
+from swjax.optim import noised_projected_sgd as noised_projected_sgd
+from swjax.optim import noised_sgd as noised_sgd
+from swjax.optim import power_schedule as power_schedule
+from swjax.optim import project_onto_ball as project_onto_ball
+from swjax.optim import projected_sgd as projected_sgd
 from swjax.population import PopulationLoss as PopulationLoss
 from swjax.population import population_loss as population_loss
 from swjax.population import sample_population_loss as sample_population_loss
@@ -31,6 +48,8 @@ from swjax.sliced import sw2_sq_estimate as sw2_sq_estimate
 from swjax.sliced import sw2_sq_per_direction as sw2_sq_per_direction
 from swjax.sliced import sw_distance as sw_distance
 from swjax.sliced import sw_pow as sw_pow
+from swjax.training import Run as Run
+from swjax.training import train as train
 from swjax.trajectories import compact_distance as compact_distance
 from swjax.trajectories import interpolate as interpolate
 from swjax.trajectories import sup_distance as sup_distance
