@@ -1,0 +1,305 @@
+"""The gradient flow `u' = -grad F(u)` of the parameters: the curve that small steps approach.
+
+Theorem 1 of Tanguy ("Convergence of SGD for training neural networks with sliced Wasserstein
+losses", TMLR 2023) compares the interpolated iterates of SGD with the solutions of
+`u' in -dF(u)`, where `dF` is the Clarke subdifferential of the population loss; Theorem 2 is about
+`u' in -dF(u) - N(u)` with `N(u)` the normal cone of a ball, the flow held inside the ball.
+`gradient_flow` solves both, and says how far its solution is from that of twice the step.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.flatten_util import ravel_pytree
+from jax.tree_util import Partial
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PyTree
+
+from swjax._checks import is_concrete
+from swjax.losses import SlicedLoss
+from swjax.population import PopulationLoss
+
+# Explicit Runge-Kutta methods: coefficients of the stages after the first, and of the step.
+METHODS: dict[str, tuple[tuple[tuple[float, ...], ...], tuple[float, ...]]] = {
+    "euler": ((), (1.0,)),
+    "midpoint": (((0.5,),), (0.0, 1.0)),
+    "heun": (((1.0,),), (0.5, 0.5)),
+    "rk4": (((0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6)),
+}
+DEFAULT_NUM_STEPS = 512
+
+
+class Flow(NamedTuple):
+    """A gradient flow at given times.
+
+    Attributes:
+        times: `(T,)`, the first is 0.
+        path: a tree like the parameters, each leaf with a leading axis of length `T`.
+        error: scalar, the largest of `errors`.
+        errors: `(T,)`, the distance to the solution with steps twice as long.
+        dissipation: `(T,)`, the integral of `|u'|^2` from 0; the loss has fallen by as much.
+    """
+
+    times: Float[Array, "T"]
+    path: PyTree
+    error: Float[Array, ""]
+    errors: Float[Array, "T"]
+    dissipation: Float[Array, "T"]
+
+
+def gradient_flow(
+    loss: SlicedLoss | Callable[[Any], Array] | None,
+    params: PyTree,
+    times: ArrayLike | Sequence[float],
+    *,
+    gradient: Callable[[Any], Any] | None = None,
+    radius: float | int | Array | None = None,
+    num_steps: int | None = None,
+    max_step: float | int | None = None,
+    method: str = "rk4",
+) -> Flow:
+    """Solve `u' = -grad F(u)`, optionally held in a ball, with an estimate of the error.
+
+    The equation is solved twice with an explicit Runge-Kutta method of fixed step: once as asked
+    for, which is returned, and once with steps twice as long. The distance between the two is the
+    error estimate. Where `F` is smooth and the method has order q, the true error is about
+    `1 / (2^q - 1)` of it.
+
+    *Where the gradient jumps* (outputs of the generator that pass each other, kinks of its
+    activations, directions of a finite law), the step that crosses the jump is of first order. The
+    estimate then is of the size of the true error rather than above it: solve with a step several
+    times smaller than the distances to be resolved, and check that the estimate falls with the
+    step. At a kink that attracts from both sides the true flow stops or slides along it, and the
+    iteration crosses it in every step, within `O(step)` of the flow; `dissipation` is meaningless
+    there.
+
+    *In the ball*, the velocity on the sphere loses its outward part, as the normal cone demands,
+    and every step ends with the projection on the ball. The order is that of the method as long as
+    the flow stays inside or on the sphere, and two at the moments of change.
+
+    Compiled once for each structure of the arguments: another start, other times (as many), another
+    step or radius do not compile again, and neither does another loss of the same structure if the
+    loss is a pytree, as `PopulationLoss` is. Works under `vmap` and `jit` over `params`, where
+    values are not checked.
+
+    Args:
+        loss: a function `params -> scalar`; or a `SlicedLoss`, for which the population loss is
+            used (it needs discrete laws, and in dimension 3 or more a finite law of the direction;
+            for a numerical integral over the direction pass `PopulationLoss(loss, directions)`).
+            May be `None` if the gradient is given.
+        params: where the flow starts, a pytree of floating-point arrays.
+        times: `(T,)`, increasing, starting at 0.
+        gradient: a function `params -> tree like params` to follow instead of the gradient of
+            `loss`: a hand-written formula, or a choice of subgradient at kinks.
+        radius: radius of the closed ball around 0 to which the parameters are confined, as one
+            vector; `None` for no ball.
+        num_steps: number of steps over the whole time, spread evenly; 512 if nothing is given.
+            Every interval between two times has at least two steps.
+        max_step: the longest step, instead of `num_steps`.
+        method: `"rk4"` (order 4), `"heun"` or `"midpoint"` (2), `"euler"` (1).
+
+    Returns:
+        `Flow(times (T,), path, error, errors (T,), dissipation (T,))`; each leaf of `path` has a
+        leading axis of length `T`.
+
+    Raises:
+        ValueError: if times do not start at 0 or do not increase, a step or radius is not positive,
+            the start is outside the ball, both `num_steps` and `max_step` are given, the method is
+            unknown, or a `SlicedLoss` has no exact population loss.
+        TypeError: if a leaf of `params` is not of floating point type, or neither loss nor gradient
+            is given.
+        FloatingPointError: if the solution becomes infinite or NaN.
+
+    >>> import jax.numpy as jnp
+    >>> flow = gradient_flow(lambda u: jnp.sum(u**2), jnp.array([1.0, 2.0]), [0.0, 0.5, 1.0])
+    >>> [[round(float(c), 3) for c in u] for u in flow.path]  # exp(-2 s) (1, 2)
+    [[1.0, 2.0], [0.368, 0.736], [0.135, 0.271]]
+    >>> bool(flow.error < 1e-5)
+    True
+    """
+    if method not in METHODS:
+        raise ValueError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}.")
+    if isinstance(loss, SlicedLoss):
+        loss = PopulationLoss(loss) if gradient is None else None
+    field = loss if gradient is None else gradient
+    if field is None:
+        raise TypeError("Pass a loss, or the gradient to follow as gradient=.")
+    if jax.tree_util.all_leaves([field]):
+        field = Partial(field)
+    grid = _checked_times(times)
+    start, unravel = ravel_pytree(_checked_params(params))
+    radius = _checked_radius(radius, start)
+    longest = _longest_step(grid[-1], num_steps, max_step)
+    # Pairs of steps per interval: the comparison takes one step where the solution takes two.
+    pairs = np.maximum(1, np.ceil(np.diff(grid) / (2 * longest) - 1e-9)).astype(np.int32)
+    lengths = jnp.asarray(np.diff(grid), start.dtype)
+    flat, errors, dissipation = _solve(
+        field, start, lengths, pairs, radius, (gradient is None, unravel, method)
+    )
+    if is_concrete(flat) and not bool(jnp.all(jnp.isfinite(flat))):
+        bad = int(jnp.argmin(jnp.all(jnp.isfinite(flat), axis=1)))
+        raise FloatingPointError(
+            f"The flow is infinite or NaN at time {grid[bad]:.6g}. Take more steps "
+            f"(the longest was {longest:.3g}), or confine the parameters with radius=."
+        )
+    path = jax.vmap(unravel)(flat)
+    return Flow(jnp.asarray(grid, start.dtype), path, jnp.max(errors), errors, dissipation)
+
+
+def energy_residual(loss: SlicedLoss | Callable[[Any], Array], flow: Flow) -> Float[Array, "T"]:
+    """How well a flow obeys the energy identity: `F(u(0)) - F(u(s)) - int_0^s |u'|^2`.
+
+    Zero along the true flow wherever `F` is path differentiable, inside a ball as well; so this
+    checks solution and loss against each other, and that no kink was passed wrongly.
+
+    Args:
+        loss: as given to `gradient_flow`.
+        flow: as returned by it.
+
+    Returns:
+        `(T,)`, zero at time 0.
+
+    >>> import jax.numpy as jnp
+    >>> F = lambda u: jnp.sum(u**2)
+    >>> flow = gradient_flow(F, jnp.ones(3), [0.0, 1.0])
+    >>> bool(jnp.max(jnp.abs(energy_residual(F, flow))) < 1e-5)
+    True
+    """
+    function = PopulationLoss(loss) if isinstance(loss, SlicedLoss) else loss
+    values = lax.map(function, flow.path)
+    return values[0] - values - flow.dissipation
+
+
+@partial(jax.jit, static_argnums=5)
+def _solve(
+    field: Any,
+    start: Float[Array, "P"],
+    lengths: Float[Array, "intervals"],
+    pairs: ArrayLike,
+    radius: Array | None,
+    static: tuple[bool, Callable[[Array], Any], str],
+) -> tuple[Float[Array, "T P"], Float[Array, "T"], Float[Array, "T"]]:
+    """The path as flat vectors, its distances to the one of twice the step, and the dissipation."""
+    is_loss, unravel, method = static
+
+    def velocity(flat: Array) -> Array:
+        gradient = (jax.grad(field) if is_loss else field)(unravel(flat))
+        return -ravel_pytree(gradient)[0].astype(start.dtype)
+
+    def solution(steps: Array) -> tuple[Array, Array]:
+        def interval(state: tuple, piece: tuple) -> tuple[tuple, tuple]:
+            length, count = piece
+            step = length / count
+            advance = lambda _, state: _step(velocity, state, step, radius, method)
+            state = lax.fori_loop(0, count, advance, state)
+            return state, state
+
+        state = (start, jnp.zeros((), start.dtype))
+        _, later = lax.scan(interval, state, (lengths, steps))
+        return jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), state, later)
+
+    pairs = jnp.asarray(pairs)
+    paths, dissipation = lax.map(solution, jnp.stack([pairs, 2 * pairs]))
+    return paths[1], jnp.linalg.norm(paths[1] - paths[0], axis=1), dissipation[1]
+
+
+def _step(
+    velocity: Callable[[Array], Array],
+    state: tuple[Array, Array],
+    step: Array,
+    radius: Array | None,
+    method: str,
+) -> tuple[Array, Array]:
+    """One Runge-Kutta step for the point and for the integral of the squared velocity."""
+    point, dissipation = state
+    stages, weights = METHODS[method]
+    slope = velocity(point)
+    at_rest = jnp.zeros((), bool)
+    if radius is not None:
+        slack = 8 * jnp.finfo(point.dtype).eps
+        outward = jnp.vdot(slope, point) > 0
+        at_rest = outward & (jnp.linalg.norm(point) >= radius * (1 - slack))
+        slope = _without_radial_part(slope, point, at_rest)
+    slopes = [slope]
+    for coefficients in stages:
+        inner = point + step * sum(c * k for c, k in zip(coefficients, slopes, strict=True) if c)
+        slope = velocity(inner)
+        if radius is not None:
+            slope = _without_radial_part(slope, inner, at_rest)
+        slopes.append(slope)
+    used = [(w, k) for w, k in zip(weights, slopes, strict=True) if w]
+    point = point + step * sum(w * k for w, k in used)
+    dissipation = dissipation + step * sum(w * jnp.vdot(k, k) for w, k in used)
+    if radius is not None:
+        norm = jnp.linalg.norm(point)
+        point = jnp.where(norm > radius, point * (radius / jnp.maximum(norm, radius)), point)
+    return point, dissipation
+
+
+def _without_radial_part(slope: Array, point: Array, flag: Array) -> Array:
+    """The part of the slope tangent to the sphere through the point, where the flag is set."""
+    sq_norm = jnp.vdot(point, point)
+    radial = jnp.vdot(slope, point) / jnp.where(sq_norm > 0, sq_norm, 1)
+    return jnp.where(flag, slope - radial * point, slope)
+
+
+def _checked_times(times: ArrayLike | Sequence[float]) -> np.ndarray:
+    if not is_concrete(times):
+        raise TypeError("times are being traced; they decide how many steps to take. Fix them.")
+    grid = np.asarray(times, np.float64)
+    if grid.ndim != 1 or grid.size < 2 or grid[0] != 0 or not np.all(np.diff(grid) > 0):
+        raise ValueError(
+            "times must be at least two increasing numbers, the first of them 0; got "
+            f"{grid if grid.size < 8 else f'{grid.shape} from {grid.flat[0]} to {grid.flat[-1]}'}."
+        )
+    if not np.isfinite(grid[-1]):
+        raise ValueError(f"times must be finite; the last is {grid[-1]}.")
+    return grid
+
+
+def _checked_params(params: PyTree) -> PyTree:
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    if not leaves:
+        raise TypeError("params has no arrays in it.")
+    for where, leaf in leaves:
+        dtype = jnp.result_type(leaf)
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise TypeError(
+                f"params{jax.tree_util.keystr(where)} has dtype {dtype}; a flow needs floating-"
+                "point parameters. Close over what is not trained."
+            )
+    return params
+
+
+def _checked_radius(radius: float | int | Array | None, start: Array) -> Array | None:
+    if radius is None:
+        return None
+    if is_concrete(radius, start):
+        norm = float(jnp.linalg.norm(start))
+        if not float(radius) > 0:
+            raise ValueError(f"radius must be positive, got {radius}.")
+        if norm > float(radius) * (1 + 8 * float(jnp.finfo(start.dtype).eps)):
+            raise ValueError(
+                f"The flow starts at norm {norm:.6g}, outside the ball of radius "
+                f"{float(radius):.6g}. Scale the initial parameters, or take a larger radius."
+            )
+    return jnp.asarray(radius, start.dtype)
+
+
+def _longest_step(horizon: float, num_steps: int | None, max_step: float | int | None) -> float:
+    if num_steps is not None and max_step is not None:
+        raise ValueError("Give num_steps or max_step, not both.")
+    if max_step is not None:
+        if not 0 < max_step < np.inf:
+            raise ValueError(f"max_step must be positive, got {max_step}.")
+        return float(max_step)
+    if num_steps is None:
+        num_steps = DEFAULT_NUM_STEPS
+    if num_steps < 1:
+        raise ValueError(f"num_steps must be at least 1, got {num_steps}.")
+    return float(horizon) / num_steps
