@@ -1,0 +1,74 @@
+"""What the generator makes at the end of a study, where the results hold its parameters."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax.flatten_util import ravel_pytree
+
+from swjax.experiment.build import build
+from swjax.experiment.study import Study
+
+_NUM_POINTS = 256
+
+
+class Generated(NamedTuple):
+    """Points of the three laws at the horizon.
+
+    Attributes:
+        points: T(u, x), (256, d).
+        real: points of the data law, (256, d).
+        latent: the points x, (256, d_x).
+        whose: whose parameters u are, in words.
+    """
+
+    points: np.ndarray
+    real: np.ndarray
+    latent: np.ndarray
+    whose: str
+
+
+def generated_points(study: Study, dataset: xr.Dataset) -> Generated | None:
+    """Push latent points through the generator at the last parameters that are known.
+
+    These are the last iterate of the first finite run at the smallest step size where paths were
+    kept, else the end of the gradient flow.
+
+    Args:
+        study: the study.
+        dataset: its results.
+
+    Returns:
+        The points; None for laws that are neither planar nor images, and where no parameters
+        were kept.
+    """
+    params, whose = _last_parameters(dataset)
+    if params is None:
+        return None
+    with jax.enable_x64(study.precision == "float64"):
+        problem = build(study)
+        loss = problem.loss
+        if loss.target.dim != 2 and study.target.kind != "digits":
+            return None
+        keys = jax.random.split(jax.random.key(study.seed))
+        unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], problem.starts))[1]
+        latent = loss.source.sample(keys[0], _NUM_POINTS)
+        points = loss.apply(unravel(jnp.asarray(params)), latent)
+        real = loss.target.sample(keys[1], _NUM_POINTS)
+    return Generated(np.asarray(points), np.asarray(real), np.asarray(latent), whose)
+
+
+def _last_parameters(dataset: xr.Dataset) -> tuple[np.ndarray | None, str]:
+    if "path" in dataset:
+        finest = dataset.isel(step_size=int(np.argmin(dataset["step_size"].values)), arm=0)
+        ends = finest["path"].isel(time=-1).transpose("repetition", "parameter").values
+        finite = np.isfinite(ends).all(axis=1)
+        if finite.any():
+            return ends[finite][0], f"SGD with step size {float(finest['step_size']):g}"
+    if "flow_path" in dataset:
+        flow = dataset["flow_path"].isel(time=-1)
+        flow = flow.isel({dim: 0 for dim in flow.dims if dim != "parameter"})
+        return flow.values, "the gradient flow"
+    return None, ""

@@ -1,0 +1,17 @@
+"""One function per figure: it takes results, draws on given or new Axes, and returns them.
+
+Nothing here calls `show` or changes global settings. Results are a sweep, the dataset it carries,
+or plain arrays labelled by `as_results`.
+"""
+
+from swjax.plot._results import as_results as as_results
+from swjax.plot._style import figure_style as figure_style
+from swjax.plot.against_step_size import fluctuation_constant as fluctuation_constant
+from swjax.plot.against_step_size import order_plot as order_plot
+from swjax.plot.against_step_size import paired_differences as paired_differences
+from swjax.plot.over_time import loss_against_time as loss_against_time
+from swjax.plot.over_time import norms_in_ball as norms_in_ball
+from swjax.plot.over_time import paths_against_flow as paths_against_flow
+from swjax.plot.pictures import clouds as clouds
+from swjax.plot.pictures import generated_images as generated_images
+from swjax.plot.pictures import paths_in_plane as paths_in_plane

@@ -1,0 +1,287 @@
+"""Figures over step sizes: order of convergence, fluctuations, paired differences."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import ArrayLike
+from matplotlib.axes import Axes
+
+from swjax.convergence import Order, bootstrap_interval, fit_order, mean_interval
+from swjax.plot._results import (
+    arm_names,
+    dataset_of,
+    finite_runs,
+    need,
+    one_arm,
+    sorted_by_step,
+    sup_distances,
+)
+from swjax.plot._style import (
+    CATEGORICAL,
+    FIT,
+    INK,
+    MUTED,
+    axes_or_new,
+    figure_style,
+    format_step_sizes,
+    legend_below,
+    step_size_axis,
+)
+
+_DISTANCE = r"mean of  $\max_{s \leq S}\,|u_\alpha(s) - u(s)|$"
+_BROKEN = (0, (5, 3))
+
+
+def order_plot(
+    results: Any,
+    ax: Axes | None = None,
+    *,
+    arm: str | None = None,
+    order: Order | None = None,
+    expected: float | None = 0.5,
+) -> Axes:
+    r"""Distance to the gradient flow against the step size, with the fitted order of convergence.
+
+    Both axes are logarithmic. Points are means over repetitions of
+    :math:`\max_{s\le S}|u_\alpha(s)-u(s)|` with 95 % bootstrap intervals, gray dots the single
+    repetitions. The solid line is the fit :math:`\log m = \text{slope}\cdot\log\alpha + c`, the
+    broken one has the expected slope. Diverged repetitions are left out of all of it, and the title
+    says so.
+
+    Args:
+        results: a sweep, or a dataset with `distance` (step_size, repetition, time); `as_results`.
+        ax: where to draw; a new figure if not given.
+        arm: which scheme, when the results compare several.
+        order: the fit to show; fitted here if not given (three step sizes or more; else no line).
+        expected: slope of the broken line; None for no such line.
+
+    Returns:
+        The Axes.
+
+    >>> import numpy as np
+    >>> steps = np.array([0.1, 0.05, 0.025])
+    >>> distance = np.sqrt(steps)[:, None] * np.array([[0.9, 1.0, 1.1, 1.0]])
+    >>> from swjax.plot import as_results
+    >>> ax = order_plot(as_results(steps, distance=distance))
+    >>> ax.get_xscale(), ax.get_yscale()
+    ('log', 'log')
+    """
+    with figure_style():
+        ax = axes_or_new(ax)
+        distances = sup_distances(sorted_by_step(one_arm(dataset_of(results), arm)))
+        steps, values = distances["step_size"].values, distances.values
+        usable = np.isfinite(values).sum(axis=1) >= 2
+        if order is None and usable.sum() >= 3:
+            order = fit_order(steps, values)
+        _dots(ax, steps, values)
+        _means(ax, steps[usable], values[usable])
+        step_size_axis(ax, steps)
+        ax.set_yscale("log")
+        ax.set_ylabel(_DISTANCE)
+        ends = np.array([0.9 * steps.min(), 1.1 * steps.max()])
+        if order is not None:
+            label = (
+                f"fitted order {order.slope:.3f}, 95 % interval [{order.low:.3f}, {order.high:.3f}]"
+            )
+            ax.plot(ends, order.constant * ends**order.slope, color=FIT, label=label)
+        if expected is not None and usable.any():
+            # Parallel below the data, so that it hides nothing.
+            lowest = np.nanquantile(values[usable], 0.02, axis=1) / steps[usable] ** expected
+            line = {"color": INK, "linewidth": 1.1, "linestyle": _BROKEN}
+            label = f"order {expected:g}, for comparison"
+            ax.plot(ends, 0.75 * lowest.min() * ends**expected, label=label, **line)
+        _note_left_out(ax, steps, values)
+        legend_below(ax, num_columns=2)
+    return ax
+
+
+def fluctuation_constant(
+    results: Any,
+    ax: Axes | None = None,
+    *,
+    arm: str | None = None,
+    time: float | None = None,
+    exact: ArrayLike | None = None,
+    limit: float | None = None,
+) -> Axes:
+    r"""Mean-square deviation from the flow divided by the step size, against the exact formula.
+
+    Shows :math:`E|u_\alpha(s)-u(s)|^2/\alpha` at one flow time s with three standard errors. As
+    :math:`\alpha\to0` it tends to a constant, the trace of the covariance of the Gaussian process
+    that the fluctuations around the flow tend to.
+
+    Args:
+        results: a sweep, or a dataset with `distance` (step_size, repetition, time); `as_results`.
+        ax: where to draw; a new figure if not given.
+        arm: which scheme, when the results compare several.
+        time: the flow time s, or the recorded one nearest to it; the last one by default.
+        exact: the exact value at each step size of the results, (S,), in their order.
+        limit: the exact limit as the step size goes to 0.
+
+    Returns:
+        The Axes.
+
+    >>> import numpy as np
+    >>> from swjax.plot import as_results
+    >>> distance = np.sqrt([0.1, 0.05])[:, None, None] * np.ones((2, 8, 3))
+    >>> ax = fluctuation_constant(as_results([0.1, 0.05], [0, 1, 2], distance=distance), limit=1.0)
+    >>> [text.get_text() for text in ax.get_legend().get_texts()][0]
+    'limit as $\\alpha \\to 0$'
+    """
+    with figure_style():
+        ax = axes_or_new(ax)
+        dataset = one_arm(dataset_of(results), arm)
+        need(dataset, "distance")
+        distance = finite_runs(dataset, dataset["distance"])
+        at = {"time": distance["time"].values[-1] if time is None else time}
+        distance = distance.sel(at, method="nearest")
+        steps = distance["step_size"].values
+        scaled = distance.transpose("step_size", "repetition").values ** 2 / steps[:, None]
+        usable = np.isfinite(scaled).sum(axis=1) >= 2
+        found = [mean_interval(row) for row in scaled[usable]]
+        if exact is not None:
+            ascending = np.argsort(steps)
+            values = np.asarray(exact)[ascending]
+            ax.plot(steps[ascending], values, color=FIT, label="exact, at each step size")
+        if limit is not None:
+            line = {"color": INK, "linewidth": 1.1, "linestyle": _BROKEN}
+            ax.axhline(limit, label=r"limit as $\alpha \to 0$", **line)
+        ax.errorbar(
+            steps[usable],
+            [m.estimate for m in found],
+            [3 * m.standard_error for m in found],
+            fmt="o",
+            color=CATEGORICAL[0],
+            markersize=4.5,
+            label="measured, three standard errors",
+        )
+        step_size_axis(ax, steps)
+        s = float(distance["time"])
+        ax.set_ylabel(rf"mean of  $|u_\alpha(s) - u(s)|^2 / \alpha$   at $s$ = {s:.3g}")
+        legend_below(ax, num_columns=3)
+    return ax
+
+
+def paired_differences(
+    results: Any,
+    ax: Axes | None = None,
+    *,
+    baseline: str | None = None,
+    variable: str = "loss",
+    margin: float | None = None,
+) -> Axes:
+    """Final loss of every arm minus that of the baseline, repetition by repetition: a forest plot.
+
+    One row per arm and step size: the mean difference over the mean of the baseline, with the 95 %
+    interval of that ratio (delta method). Pairs of which one diverged are left out. The arms must
+    have been run with the same draws.
+
+    Args:
+        results: a sweep, or a dataset with several arms; see `as_results`.
+        ax: where to draw; a new figure if not given.
+        baseline: the arm subtracted; the first by default.
+        variable: `"loss"`, taken at the last recorded time, or `"sample_loss"`, averaged over the
+            last tenth of the time.
+        margin: half width of the band of relative differences that count as none; shaded.
+
+    Returns:
+        The Axes.
+
+    Raises:
+        ValueError: there are fewer than two arms, or none of the baseline's name.
+
+    >>> import numpy as np
+    >>> from swjax.plot import as_results
+    >>> loss = 1 + 0.1 * np.random.default_rng(0).normal(size=(2, 1, 8, 1))
+    >>> ax = paired_differences(as_results([0.1], [1.0], arms=["plain", "noised"], loss=loss))
+    >>> [text.get_text() for text in ax.get_yticklabels()]
+    ['noised']
+    """
+    with figure_style():
+        ax = axes_or_new(ax)
+        dataset = sorted_by_step(dataset_of(results))
+        need(dataset, variable)
+        names = arm_names(dataset)
+        if len(names) < 2:
+            raise ValueError("A paired comparison needs at least two arms.")
+        first = one_arm(dataset, baseline or names[0])
+        base = _final_values(first, variable)
+        steps = dataset["step_size"].values
+        labels = [f",  $\\alpha$ = {s}" if len(steps) > 1 else "" for s in format_step_sizes(steps)]
+        rows = []
+        for i, name in enumerate(n for n in names if n != str(first["arm"].values)):
+            values = _final_values(one_arm(dataset, name), variable)
+            for j, label in enumerate(labels):
+                found = _relative_difference(values[j], base[j])
+                _forest_row(ax, len(rows), found, CATEGORICAL[i % 6])
+                rows.append(name + label)
+        if margin is not None:
+            ax.axvspan(-100 * margin, 100 * margin, color=MUTED, alpha=0.13, linewidth=0)
+        ax.axvline(0, color=INK, linewidth=1.0)
+        ax.set_yticks(range(len(rows)), rows)
+        ax.set_ylim(len(rows) - 0.4, -0.6)
+        ax.grid(visible=False, axis="y")
+        ax.set_xlabel(
+            f"difference of the final loss to {first['arm'].values!s}, in percent of the latter"
+        )
+    return ax
+
+
+def _final_values(dataset: xr.Dataset, variable: str) -> np.ndarray:
+    """The value at the end of every run, (step_size, repetition); NaN where it diverged."""
+    values = dataset[variable]
+    if "diverged_at" in dataset:
+        values = values.where(dataset["diverged_at"] < 0)
+    if variable == "sample_loss":
+        values = values.isel(time=(values["time"] > 0.9 * values["time"][-1]).values).mean("time")
+    else:
+        values = values.isel(time=-1)
+    return values.transpose("step_size", "repetition").values
+
+
+def _relative_difference(values: np.ndarray, base: np.ndarray) -> tuple[float, float, float] | None:
+    """Percent by which `values` exceed `base`, with the interval of the ratio of the two means."""
+    pairs = np.isfinite(values) & np.isfinite(base)
+    if pairs.sum() < 2:
+        return None
+    values, base = values[pairs], base[pairs]
+    ratio = float((values - base).mean() / base.mean())
+    spread = mean_interval((values - (1 + ratio) * base) / abs(base.mean()))
+    return 100 * ratio, 100 * (ratio + spread.low), 100 * (ratio + spread.high)
+
+
+def _forest_row(ax: Axes, y: int, found: tuple[float, float, float] | None, color: str) -> None:
+    text = "no finite pairs"
+    if found is not None:
+        center, low, high = found
+        error = [[center - low], [high - center]]
+        ax.errorbar(center, y, xerr=error, fmt="o", markersize=5, color=color, linewidth=1.8)
+        text = f"{center:+.2g} %  [{low:+.2g}, {high:+.2g}]"
+    place = {"xycoords": ("axes fraction", "data"), "va": "center", "annotation_clip": False}
+    ax.annotate(text, (1.01, y), fontsize=8.5, color=INK, **place)
+
+
+def _dots(ax: Axes, steps: np.ndarray, values: np.ndarray) -> None:
+    """Single repetitions, a little apart so that they can be told from each other."""
+    aside = np.exp(np.linspace(-0.025, 0.025, values.shape[1]))[None] * steps[:, None]
+    ax.plot(aside.ravel(), values.ravel(), ".", color=MUTED, markersize=2.5, alpha=0.35, zorder=1)
+
+
+def _means(ax: Axes, steps: np.ndarray, values: np.ndarray) -> None:
+    """Means over the finite repetitions with bootstrap intervals."""
+    found = [bootstrap_interval(row, lambda x: x.mean(axis=-1)) for row in values]
+    mean, low, high = (np.array([f[i] for f in found]) for i in range(3))
+    errors = [mean - low, high - mean]
+    style = {"fmt": "o", "markersize": 4.5, "zorder": 3, "label": "mean, 95 % interval"}
+    ax.errorbar(steps, mean, errors, color=CATEGORICAL[0], **style)
+
+
+def _note_left_out(ax: Axes, steps: np.ndarray, values: np.ndarray) -> None:
+    """Say how many repetitions diverged, and where."""
+    bad = (~np.isfinite(values)).sum(axis=1)
+    labels = format_step_sizes(steps)
+    where = [f"{n} of {values.shape[1]} at {labels[i]}" for i, n in enumerate(bad) if n]
+    if where:
+        text = f"diverged, left out: {', '.join(where)}"
+        ax.set_title(text, fontsize=8.5, fontweight="normal", color=FIT)
