@@ -95,13 +95,12 @@ def _banner(run: _Run) -> Html:
     if run.is_complete:
         return Html()
     status = run.manifest.get("status", "not started")
-    return tag(
-        "p",
+    words = (
         f"Not finished ({status}): {run.num_done} of {run.num_cells} cells have run. What follows "
-        "shows these alone, and nothing is judged yet. Continue with: "
-        f"swjax resume {run.folder.path}",
-        class_="banner",
+        "shows these alone, and nothing is judged yet. Continue with "
     )
+    command = tag("code", f"swjax resume {run.folder.path}")
+    return tag("p", html.joined([words, command], ""), class_="banner")
 
 
 def _figures(run: _Run) -> Html:

@@ -148,7 +148,7 @@ def duration(seconds: float | int | None) -> str:
     """A time span in words.
 
     >>> duration(0.42), duration(75), duration(4000)
-    ('0.4 s', '1 min 15 s', '1 h 7 min')
+    ('0.4 s', '1 min 15 s', '1 h 6 min')
     """
     if seconds is None:
         return "–"

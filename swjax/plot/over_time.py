@@ -227,7 +227,7 @@ def _band(ax: Axes, values: xr.DataArray, quantiles, label: str, **style) -> Non
     runs = runs[np.isfinite(runs).any(axis=1)]
     recorded = np.isfinite(runs).all(axis=0)
     if len(runs) == 0 or not recorded.any():
-        ax.plot([], [], label=f"{label} (all diverged)", **style)
+        ax.plot([], [], label=f"{label} (no finite run)", **style)
         return
     times, runs = values["time"].values[recorded], runs[:, recorded]
     low, high = np.quantile(runs, quantiles, axis=0)
