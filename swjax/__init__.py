@@ -5,6 +5,7 @@ from swjax import generators as generators
 from swjax import measures as measures
 from swjax import monitor as monitor
 from swjax import optim as optim
+from swjax import problems as problems
 from swjax.convergence import Order as Order
 from swjax.convergence import equivalence_verdict as equivalence_verdict
 from swjax.convergence import fit_order as fit_order
@@ -16,12 +17,17 @@ from swjax.flows import gradient_flow as gradient_flow
 from swjax.losses import Draw as Draw
 from swjax.losses import SlicedLoss as SlicedLoss
 from swjax.measures import Discrete as Discrete
+from swjax.nonsmooth import clarke as clarke
 from swjax.nonsmooth import counterexamples as counterexamples
 from swjax.nonsmooth import implicit as implicit
 from swjax.nonsmooth import kinks as kinks
 from swjax.nonsmooth.conservative import check_conservative as check_conservative
 from swjax.nonsmooth.conservative import circulation as circulation
 from swjax.nonsmooth.conservative import path_integral_residual as path_integral_residual
+from swjax.nonsmooth.descent import ClarkeResidual as ClarkeResidual
+from swjax.nonsmooth.descent import DescentTest as DescentTest
+from swjax.nonsmooth.descent import clarke_residual as clarke_residual
+from swjax.nonsmooth.descent import descent_test as descent_test
 from swjax.nonsmooth.goldstein import GoldsteinCertificate as GoldsteinCertificate
 from swjax.nonsmooth.goldstein import goldstein_certificate as goldstein_certificate
 from swjax.nonsmooth.min_norm import MinNormPoint as MinNormPoint

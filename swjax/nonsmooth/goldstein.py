@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
@@ -130,17 +131,17 @@ def goldstein_certificate(
             f"num_samples and batch_size must be at least 1, got {num_samples} and {batch_size}."
         )
     u, restore = flatten("params", params)
+    if radius is not None and is_concrete(epsilon, radius) and np.any(np.asarray(epsilon) > radius):
+        raise ValueError(
+            f"epsilon = {epsilon} exceeds the radius {radius} of the ball; a neighborhood smaller "
+            "than the ball is expected."
+        )
     epsilon = _check_number("epsilon", epsilon, positive=True).astype(u.dtype)
     near: Array | bool = False
     outside: Array | bool = False
     if radius is not None:
         radius = check_radius(radius).astype(u.dtype)
         outside, _ = place_in_ball(params, u, radius)
-        if is_concrete(epsilon, radius) and float(epsilon) > float(radius):
-            raise ValueError(
-                f"epsilon = {float(epsilon):.6g} exceeds the radius {float(radius):.6g} of the "
-                "ball; a neighborhood smaller than the ball is expected."
-            )
         # Up to rounding the parameters lie in the ball; the reflection needs it exactly.
         length = jnp.linalg.norm(u)
         u = jnp.where(length > radius, u * (radius / _safe(length)), u)
@@ -214,13 +215,12 @@ def _distance_to_normals(vector: Array, u: Array, radius: Array, epsilon: ArrayL
 def _check_number(name: str, value: ArrayLike, *, positive: bool) -> Array:
     if jnp.ndim(value) != 0:
         raise ValueError(f"{name} must be one number, got shape {jnp.shape(value)}.")
-    array = jnp.asarray(value)
-    if is_concrete(array):
-        number = float(array)
+    if is_concrete(value):
+        number = float(np.asarray(value))
         if not math.isfinite(number) or number < 0 or (positive and number == 0):
             least = "positive" if positive else "at least 0"
             raise ValueError(f"{name} must be {least} and finite, got {number}.")
-    return array
+    return jnp.asarray(value)
 
 
 def _safe(length: Array) -> Array:

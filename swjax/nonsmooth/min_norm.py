@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax.projections import projection_simplex
@@ -88,9 +89,9 @@ def min_norm_point(
     if direction is not None and direction.shape != vectors.shape[1:]:
         raise ValueError(f"ray must be {vectors.shape[1:]} like a vector, got {direction.shape}.")
     for name, values in (("vectors", vectors), ("ray", direction)):
-        if values is not None and is_concrete(values) and not bool(jnp.isfinite(values).all()):
+        if values is not None and is_concrete(values) and not np.isfinite(values).all():
             raise ValueError(f"{name} has entries that are not finite.")
-    if direction is not None and is_concrete(direction) and not bool(jnp.any(direction != 0)):
+    if direction is not None and is_concrete(direction) and not np.any(direction):
         raise ValueError("ray is zero; pass None where there is no half-line to add.")
     dtype = working_dtype(vectors)
     if direction is None:

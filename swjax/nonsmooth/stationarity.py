@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
@@ -149,8 +150,7 @@ def gradient_mapping(
     0.1
     """
     _check_same_tree("gradient", gradient, "params", params)
-    step_size = jnp.asarray(step_size)
-    if step_size.ndim != 0 or (is_concrete(step_size) and not float(step_size) > 0):
+    if jnp.ndim(step_size) != 0 or (is_concrete(step_size) and not np.asarray(step_size) > 0):
         raise ValueError(f"step_size must be one positive number, got {step_size}.")
     u, _ = flatten("params", params)
     g, _ = flatten("gradient", gradient)
@@ -278,10 +278,9 @@ def check_radius(radius: ArrayLike) -> Array:
     """The radius as a scalar array, refused unless it is one positive number."""
     if jnp.ndim(radius) != 0:
         raise ValueError(f"radius must be one number, got shape {jnp.shape(radius)}.")
-    radius = jnp.asarray(radius)
-    if is_concrete(radius) and not float(radius) > 0:
-        raise ValueError(f"radius must be positive, got {float(radius)}; pass None for no ball.")
-    return radius
+    if is_concrete(radius) and not np.asarray(radius) > 0:
+        raise ValueError(f"radius must be positive, got {radius}; pass None for no ball.")
+    return jnp.asarray(radius)
 
 
 def _safe(length: Array) -> Array:
