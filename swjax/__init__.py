@@ -1,6 +1,7 @@
 """Train with sliced-Wasserstein losses in JAX, and test numerically what theory says about it."""
 
 from swjax import convergence as convergence
+from swjax import exact as exact
 from swjax import generators as generators
 from swjax import measures as measures
 from swjax import monitor as monitor
@@ -11,6 +12,7 @@ from swjax.convergence import equivalence_verdict as equivalence_verdict
 from swjax.convergence import fit_order as fit_order
 from swjax.directions import equispaced_directions as equispaced_directions
 from swjax.directions import sample_directions as sample_directions
+from swjax.exact import sw2_sq_exact_2d as sw2_sq_exact_2d
 from swjax.flows import Flow as Flow
 from swjax.flows import energy_residual as energy_residual
 from swjax.flows import gradient_flow as gradient_flow
@@ -28,6 +30,7 @@ from swjax.nonsmooth.descent import ClarkeResidual as ClarkeResidual
 from swjax.nonsmooth.descent import DescentTest as DescentTest
 from swjax.nonsmooth.descent import clarke_residual as clarke_residual
 from swjax.nonsmooth.descent import descent_test as descent_test
+from swjax.nonsmooth.finite_sum import FiniteSum as FiniteSum
 from swjax.nonsmooth.goldstein import GoldsteinCertificate as GoldsteinCertificate
 from swjax.nonsmooth.goldstein import goldstein_certificate as goldstein_certificate
 from swjax.nonsmooth.min_norm import MinNormPoint as MinNormPoint

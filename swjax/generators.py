@@ -52,7 +52,7 @@ def _check_counts(**counts: int | Sequence[int]) -> None:
                 raise ValueError(f"{name} must be made of integers of at least 1, got {value!r}.")
 
 
-def smooth_cutoff(sq_norm: ArrayLike, radius: float, width: float) -> Array:
+def smooth_cutoff(sq_norm: ArrayLike, radius: float | int, width: float | int) -> Array:
     """A smooth function of `|x|^2`: 1 on the ball of radius `R - e`, 0 outside that of `R + e`.
 
         g( ((R + e)^2 - |x|^2) / (4 R e) ),   g(s) = f(s) / (f(s) + f(1 - s)),
@@ -103,9 +103,9 @@ class Cutoff:
         width: half the width `e` of both transitions, at most either radius.
     """
 
-    params_radius: float
-    input_radius: float
-    width: float
+    params_radius: float | int
+    input_radius: float | int
+    width: float | int
 
     def __post_init__(self):
         smooth_cutoff(0.0, self.params_radius, self.width)

@@ -114,14 +114,14 @@ class Measure(ABC):
         return self._sample(key, _at_least_one("n", n))
 
 
-def positive(name: str, value: float) -> float:
+def positive(name: str, value: float | int) -> float:
     """The value as a float, refused unless it is a positive number."""
     if not 0 < value < np.inf:
         raise ValueError(f"{name} must be a positive number, got {value}.")
     return float(value)
 
 
-def at_least_zero(name: str, value: float) -> float:
+def at_least_zero(name: str, value: float | int) -> float:
     """The value as a float, refused if it is negative, infinite or NaN."""
     if not 0 <= value < np.inf:
         raise ValueError(f"{name} must be a number that is not negative, got {value}.")

@@ -46,7 +46,7 @@ class Gaussian(Measure):
         return jnp.dot(normal, self.factor.T, precision="highest")
 
 
-def gaussian(dim: int, std: float = 1.0, *, covariance: ArrayLike | None = None) -> Measure:
+def gaussian(dim: int, std: float | int = 1.0, *, covariance: ArrayLike | None = None) -> Measure:
     """A centered Gaussian. Its support is unbounded, so the theorems on SGD do not cover it.
 
     For a law that they cover take `gaussian_mixture` with one component, or `discretize` this one.
@@ -110,8 +110,8 @@ class TruncatedMixture(Measure):
     """
 
     centers: Discrete
-    std: float
-    truncation: float
+    std: float | int
+    truncation: float | int
 
     @property
     def dim(self) -> int:  # noqa: D102
@@ -144,9 +144,9 @@ def gaussian_mixture(
     dim: int = 2,
     components: int = 3,
     *,
-    radius: float = 1.0,
-    std: float = 0.2,
-    truncation: float = 3.0,
+    radius: float | int = 1.0,
+    std: float | int = 0.2,
+    truncation: float | int = 3.0,
 ) -> Measure:
     """A mixture of equally likely isotropic Gaussians, truncated to a compact support.
 

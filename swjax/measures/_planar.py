@@ -78,7 +78,7 @@ class Moons(_Noisy):
         return jnp.stack([jnp.where(lower, 1 - x, x), jnp.where(lower, 0.5 - y, y)], axis=1)
 
 
-def moons(noise: float = 0.1) -> Measure:
+def moons(noise: float | int = 0.1) -> Measure:
     """Two interleaved half circles of radius 1, in the coordinates of scikit-learn's `make_moons`.
 
     The upper one is `(cos t, sin t)`, the lower one `(1 - cos t, 1/2 - sin t)`, `t` uniform in
@@ -141,7 +141,7 @@ class SwissRoll(_Noisy):
         return angle * jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=1) / _ROLL_END
 
 
-def swiss_roll(noise: float = 0.05) -> Measure:
+def swiss_roll(noise: float | int = 0.05) -> Measure:
     """A spiral: `t (cos t, sin t) / (4.5 pi)` with `t` uniform in `[1.5 pi, 4.5 pi]`.
 
     These are the first and the last coordinate of scikit-learn's `make_swiss_roll`, scaled so that

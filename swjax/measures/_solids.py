@@ -80,7 +80,7 @@ class Cube(Measure):
         return jax.random.uniform(key, (n, self.dim), minval=-h, maxval=h)
 
 
-def ball(dim: int, radius: float = 1.0) -> Measure:
+def ball(dim: int, radius: float | int = 1.0) -> Measure:
     """The uniform law on the ball of a radius around the origin.
 
     Args:
@@ -96,7 +96,7 @@ def ball(dim: int, radius: float = 1.0) -> Measure:
     return Shell(_at_least_one("dim", dim), 0.0, positive("radius", radius))
 
 
-def ring(dim: int = 2, inner: float = 0.8, outer: float = 1.0) -> Measure:
+def ring(dim: int = 2, inner: float | int = 0.8, outer: float | int = 1.0) -> Measure:
     """The uniform law between two spheres around the origin, `inner <= |x| <= outer`.
 
     Args:
@@ -116,7 +116,7 @@ def ring(dim: int = 2, inner: float = 0.8, outer: float = 1.0) -> Measure:
     return Shell(_at_least_one("dim", dim), inner, outer)
 
 
-def cube(dim: int, half_width: float = 1.0) -> Measure:
+def cube(dim: int, half_width: float | int = 1.0) -> Measure:
     """The uniform law on `[-half_width, half_width]^dim`.
 
     Args:

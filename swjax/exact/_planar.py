@@ -1,0 +1,173 @@
+"""SW_2^2 of two point clouds in the plane, without sampling directions.
+
+Let `theta(f) = (cos f, sin f)` turn from `f = 0` to `pi`. The order of the projections of a cloud
+changes only where two of its points project on the same number, so its k-th smallest point is
+piecewise constant in `f`. Merging the breakpoints of the k-th points of both clouds gives at most
+`2 n^2` pieces in all, on each of which the k-th point of `x` is some `x_i` and that of `y` some
+`y_j`. A piece `[l, h]` contributes the integral of `(theta . D)^2`, `D = x_i - y_j`, which is
+`D^T M D` with
+
+    M = int_l^h theta theta^T df = (h - l)/2 I + (sin(h - l)/2) [[cos s, sin s], [sin s, -cos s]],
+
+`s = h + l`. Finding the pieces costs three sorts of `n^2` or `2 n^2` numbers.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
+
+from swjax._checks import as_real_array, working_dtype
+
+
+class _Levels(NamedTuple):
+    """For each point (row), the intervals of the angle on which its rank is constant."""
+
+    start: Float[Array, "n n"]
+    rank: Int[Array, "n n"]  # n for an interval of length zero
+
+
+class _Pieces(NamedTuple):
+    """Intervals of the angle with the points of `x` and `y` that are matched there."""
+
+    low: Float[Array, " pieces"]
+    high: Float[Array, " pieces"]
+    i: Int[Array, " pieces"]
+    j: Int[Array, " pieces"]
+
+
+def _levels(z: Float[Array, "n 2"]) -> _Levels:
+    """Follow the rank of every point while the direction turns."""
+    n = len(z)
+    dx, dy = (z[:, None, c] - z[None, :, c] for c in (0, 1))
+    same = (dx == 0) & (dy == 0)
+    # The angle in [0, pi) of the direction orthogonal to z_i - z_j; pi, that is never, for equal
+    # points. It is bitwise symmetric in i and j.
+    across = jnp.where(dx == 0, jnp.abs(dy), -jnp.sign(dx) * dy)
+    angle = jnp.arctan2(jnp.abs(dx), jnp.where(same, -1, across))
+    # There, point i passes below point j if it began above it, and above if it began below.
+    above = jnp.where(dx == 0, dy < 0, dx > 0)
+    sign = jnp.where(same, 0, jnp.where(above, -1, 1))
+    index = jnp.arange(n)
+    first_rank = jnp.sum(above | (same & (index[None, :] < index[:, None])), axis=1)
+
+    # Crossings closer than rounding may come out in an impossible order (three points on a line).
+    # They are made simultaneous: each takes the angle of the first of its group, 0 being one too.
+    flat = lax.stop_gradient(angle).reshape(-1)
+    ordered, where = lax.sort((flat, jnp.arange(n * n)), num_keys=1)
+    gaps = jnp.diff(ordered, prepend=jnp.zeros(1, ordered.dtype))
+    begins = gaps > 32 * jnp.finfo(z.dtype).eps
+    leader = lax.cummax(jnp.where(begins, jnp.arange(1, n * n + 1), 0))
+    group = jnp.zeros(n * n, int).at[where].set(leader).reshape(n, n)
+
+    # Rank of each point after each of its crossings: one integer sort per row.
+    keys = jnp.sort(4 * group + sign + 1, axis=1)
+    group, sign = keys // 4, keys % 4 - 1
+    begin = jnp.concatenate([jnp.zeros((n, 1), int), group[:, :-1]], axis=1)
+    change = jnp.concatenate([first_rank[:, None], sign[:, :-1]], axis=1)
+    rank = jnp.where(begin == group, n, jnp.cumsum(change, axis=1))
+    angles = jnp.concatenate([jnp.zeros(1, z.dtype), angle.reshape(-1)[where]])
+    return _Levels(angles[begin], rank)
+
+
+def _pieces(x: Float[Array, "n 2"], y: Float[Array, "n 2"]) -> _Pieces:
+    """Merge the intervals of both clouds, rank by rank; surplus pieces have length zero."""
+    n = len(x)
+    levels = jax.vmap(_levels)(jnp.stack([x, y]))
+    start = levels.start.reshape(-1)
+    entry = jnp.arange(2 * n * n)
+    rank, _, entry = lax.sort(
+        (levels.rank.reshape(-1), lax.stop_gradient(start), entry), num_keys=2, is_stable=True
+    )
+    cloud, point = entry // (n * n), entry % (n * n) // n
+    step = jnp.arange(2 * n * n)
+    newest = lax.cummax(jnp.where(cloud[None] == jnp.arange(2)[:, None], step[None], 0), axis=1)
+    low = start[entry]
+    last = jnp.concatenate([rank[1:] != rank[:-1], jnp.ones(1, bool)])
+    high = jnp.where(last, jnp.asarray(jnp.pi, low.dtype), jnp.roll(low, -1))
+    high = jnp.where(rank == n, low, high)
+    return _Pieces(low, high, point[newest[0]], point[newest[1]])
+
+
+def _turned(pieces: _Pieces, gap: Float[Array, "pieces 2"]) -> Float[Array, "pieces 2"]:
+    """`M D` for each piece."""
+    width, total = pieces.high - pieces.low, pieces.high + pieces.low
+    half, c, s = jnp.sin(width) / 2, jnp.cos(total), jnp.sin(total)
+    gx, gy = gap[:, 0], gap[:, 1]
+    turned = half[:, None] * jnp.stack([c * gx + s * gy, s * gx - c * gy], axis=1)
+    return width[:, None] / 2 * gap + turned
+
+
+@jax.custom_jvp
+def _exact(x: Float[Array, "n 2"], y: Float[Array, "n 2"]) -> Float[Array, ""]:
+    pieces = _pieces(x, y)
+    gap = x[pieces.i] - y[pieces.j]
+    return jnp.sum(gap * _turned(pieces, gap)) / (len(x) * jnp.pi)
+
+
+@_exact.defjvp
+def _exact_jvp(primals, tangents):
+    # The breakpoints move too, but to first order without effect: the matched points exchange
+    # there at equal projections. Second derivatives see them, through the angles in `pieces`.
+    (x, y), (tangent_x, tangent_y) = primals, tangents
+    pieces = _pieces(x, y)
+    gap = x[pieces.i] - y[pieces.j]
+    turned = _turned(pieces, gap)
+    change = tangent_x[pieces.i] - tangent_y[pieces.j]
+    scale = len(x) * jnp.pi
+    return jnp.sum(gap * turned) / scale, 2 * jnp.sum(turned * change) / scale
+
+
+_compiled = jax.jit(_exact)
+
+
+def sw2_sq_exact_2d(x: ArrayLike, y: ArrayLike) -> Float[Array, ""]:
+    """The sliced-Wasserstein distance SW_2^2 of two clouds in the plane, exactly.
+
+        SW_2^2 = (1/pi) int_0^pi (1/n) sum_k ((theta . x)_(k) - (theta . y)_(k))^2 df,
+        theta = (cos f, sin f),
+
+    integrated in closed form on each of the at most `2 n^2` pieces on which the matching of the
+    sorted projections is constant. No directions are sampled: the error is that of rounding. The
+    gradient is exact as well,
+
+        d SW_2^2 / d x_k = (2 / (n pi)) sum_pieces M D    over the pieces that match x_k,
+
+    and second derivatives are right where the points of each cloud differ. Where points of a cloud
+    coincide the value is not differentiable in general; the derivative is then the one for the
+    order of their indices.
+
+    Time grows as `n^2 log n` and memory as `n^2`: about half a second and 30 MB at n = 500 on a
+    CPU, in float32, with the gradient.
+
+    Args:
+        x: cloud of shape `(n, 2)`, equal weights.
+        y: cloud of shape `(n, 2)`.
+
+    Returns:
+        Scalar, in float32 at least.
+
+    Raises:
+        ValueError: if the shapes are not both `(n, 2)` with `n >= 1`.
+        TypeError: if a cloud is not of floating point type.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> x = jnp.array([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]])
+    >>> round(float(sw2_sq_exact_2d(x, x + jnp.array([[3.0, 4.0]]))), 5)
+    12.5
+    >>> print(jax.grad(sw2_sq_exact_2d)(x, x + jnp.array([[3.0, 4.0]])).round(4)[0])
+    [-1.     -1.3333]
+    """
+    x, y = as_real_array("x", x), as_real_array("y", y)
+    if x.ndim != 2 or x.shape[1] != 2 or x.shape[0] == 0 or x.shape != y.shape:
+        raise ValueError(
+            "x and y must have the same shape (n, 2), points of the plane as rows; "
+            f"got {x.shape} and {y.shape}. For clouds of n and m points, repeat every point of "
+            "each until both have the least common multiple of n and m."
+        )
+    dtype = working_dtype(x, y)
+    return _compiled(x.astype(dtype), y.astype(dtype))
