@@ -70,8 +70,8 @@ def fit_order(
     repetitions inside each step size, independently at each, or, with `paired=True`, the same
     resampled repetitions at all of them (for runs that share their draws across step sizes). On
     lognormal distances at six step sizes the 95 % interval covers 93 % of the time with 16
-    repetitions and 94 % with 64. It speaks of the slope over *these* step sizes; whether a finite-step correction bends the line is
-    what `curvature` and its interval report.
+    repetitions and 94 % with 64. It speaks of the slope over *these* step sizes; whether a
+    finite-step correction bends the line is what `curvature` and its interval report.
 
     A repetition that is not finite is left out; so is a step size with fewer than two finite
     repetitions. What was left out is in `num_left_out` and, in words, in `note`. A mean over the
