@@ -2,7 +2,7 @@
 
 A set-valued map D is a conservative field of f when the chain rule holds along every absolutely
 continuous curve g: (f(g(s)))' = v . g'(s) for all v in D(g(s)) and almost every s (Bolte and
-Pauwels, 2021, Lemma 2). So an oracle v can be tested by integrating it along curves:
+Pauwels, 2021). So an oracle v can be tested by integrating it along curves:
 
     r(g) = f(g(1)) - f(g(0)) - integral over [0, 1] of v(g(s)) . g'(s) ds
 
@@ -149,8 +149,7 @@ def path_integral_residual(
 
     Reference:
         Bolte and Pauwels, "Conservative set valued fields, automatic differentiation, stochastic
-        gradient methods and deep learning", Mathematical Programming 188 (2021), Definition 1 and
-        Lemma 2.
+        gradient methods and deep learning", Mathematical Programming 188 (2021).
 
     Example:
         >>> import jax, jax.numpy as jnp

@@ -26,7 +26,7 @@ def monotone_matrix(
         W, `(n, n)`.
 
     Reference:
-        Winston and Kolter, "Monotone operator equilibrium networks", NeurIPS 2020, Proposition 1.
+        Winston and Kolter, "Monotone operator equilibrium networks", NeurIPS 2020.
     """
     if not margin > 0:
         raise ValueError(f"margin must be positive, found {margin}")
@@ -60,7 +60,7 @@ def relu_equilibrium(
 
     Reference:
         Winston and Kolter, "Monotone operator equilibrium networks", NeurIPS 2020; Bolte, Le,
-        Pauwels and Silveti-Falls, NeurIPS 2021, Section 4 (its conservative Jacobian).
+        Pauwels and Silveti-Falls, NeurIPS 2021 (its conservative Jacobian).
 
     Example:
         >>> import jax, jax.numpy as jnp

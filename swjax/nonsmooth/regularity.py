@@ -89,7 +89,7 @@ def check_regularity(
 
     Reference:
         Bolte, Le, Pauwels and Silveti-Falls, "Nonsmooth implicit differentiation for machine
-        learning and optimization", NeurIPS 2021, Theorem 2 (the invertibility condition).
+        learning and optimization", NeurIPS 2021 (the invertibility condition).
 
     Example:
         The equation y + 2 |y| = x has slope 3 or -1 in y at 0: both invertible, their hull is not.

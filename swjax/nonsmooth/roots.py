@@ -138,7 +138,7 @@ def implicit_root(
 
     Reference:
         Bolte, Le, Pauwels and Silveti-Falls, "Nonsmooth implicit differentiation for machine
-        learning and optimization", NeurIPS 2021, Theorem 2 and Corollary 1.
+        learning and optimization", NeurIPS 2021.
 
     Example:
         y + max(y, 0) = x, solved by hand: y = x / 2 for x > 0, y = x for x < 0.

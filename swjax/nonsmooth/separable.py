@@ -65,7 +65,7 @@ def lasso(
 
     Reference:
         Bolte, Le, Pauwels and Silveti-Falls, "Nonsmooth implicit differentiation for machine
-        learning and optimization", NeurIPS 2021, Section 4 (the lasso).
+        learning and optimization", NeurIPS 2021 (the lasso).
 
     Example:
         With an orthonormal design the lasso is a soft threshold.
