@@ -10,6 +10,7 @@ from swjax import measures
 from swjax.flows import energy_residual, gradient_flow
 from swjax.losses import SlicedLoss
 from swjax.population import PopulationLoss
+from swjax.problems import BallConstraint, TranslationProblem
 
 TIMES = [0.0, 0.3, 1.0, 2.0]
 
@@ -111,42 +112,17 @@ def test_where_the_gradient_jumps_the_estimate_falls_with_the_step(x64):
     assert fine.error < 0.5 * coarse.error + 1e-3
 
 
-def in_the_ball(initial, center, times, radius):
-    """The flow of |u - c|^2 / 2 confined to a ball, in closed form, from inside the ball."""
-    paths = []
-    e = initial - center
-    # |c + e exp(-s)| = radius has the smaller root as the time of contact.
-    a, b, c = e @ e, e @ center, center @ center - radius**2
-    contact = -np.log((-b - np.sqrt(b * b - a * c)) / a) if a else np.inf
-    contact = -np.log((-b + np.sqrt(b * b - a * c)) / a) if contact < 0 else contact
-    for s in times:
-        if s <= contact:
-            paths.append(center + e * np.exp(-s))
-            continue
-        hit = center + e * np.exp(-contact)
-        axis = center / np.linalg.norm(center)
-        side = hit - (hit @ axis) * axis
-        side /= np.linalg.norm(side)
-        angle = np.arccos(hit @ axis / radius)
-        rate = np.linalg.norm(center) / radius
-        angle = 2 * np.arctan(np.tan(angle / 2) * np.exp(-rate * (s - contact)))
-        paths.append(radius * (np.cos(angle) * axis + np.sin(angle) * side))
-    return np.array(paths)
-
-
 def test_in_a_ball_the_flow_slides_along_the_sphere(x64):
-    center, initial, radius = np.array([2.0, 1.0]), np.array([-0.2, 0.6]), 1.0
-    loss = lambda u: jnp.sum((u - jnp.asarray(center)) ** 2) / 2
+    free = TranslationProblem.shifted(measures.ball(2), [2.0, 1.0], batch_size=1)
+    problem, initial = BallConstraint(free, radius=1.0), jnp.array([-0.2, 0.6])
     times = np.array([0.0, 0.2, 0.5, 1.0, 3.0])
-    exact = in_the_ball(initial, center, times, radius)
-    errors = []
-    for num_steps in (100, 200, 400):
-        flow = gradient_flow(loss, jnp.asarray(initial), times, num_steps=num_steps, radius=radius)
-        assert jnp.all(jnp.linalg.norm(flow.path, axis=1) <= radius * (1 + 1e-12))
-        errors.append(np.max(np.abs(flow.path - exact)))
-    assert errors[-1] < 1e-4
-    np.testing.assert_allclose(flow.path[-1], exact[-1], atol=1e-4)
-    assert energy_residual(loss, flow)[-1] < 0.02
+    exact = problem.flow(initial, times)
+    assert np.all(np.linalg.norm(exact[3:], axis=1) > 1 - 1e-12)  # it has met the sphere
+    for num_steps, tolerance in ((100, 4e-4), (800, 4e-6)):  # of order two there
+        flow = gradient_flow(free.excess_loss, initial, times, num_steps=num_steps, radius=1.0)
+        assert jnp.all(jnp.linalg.norm(flow.path, axis=1) <= 1 + 1e-12)
+        np.testing.assert_allclose(flow.path, exact, atol=tolerance)
+    assert abs(energy_residual(free.excess_loss, flow)[-1]) < 0.005
 
 
 def test_a_flow_that_starts_on_the_sphere_may_leave_it(x64):
