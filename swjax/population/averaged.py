@@ -21,13 +21,6 @@ class AveragedLoss:
     Args:
         loss: the sampled loss.
         draws: draws stacked along a leading axis, as `sample_population_loss` makes them.
-
-    >>> import swjax
-    >>> ball = swjax.measures.ball(2)
-    >>> loss = swjax.SlicedLoss(lambda u, x: x + u[None], ball, ball, batch_size=8)
-    >>> F = sample_population_loss(jax.random.key(0), loss, 1024)
-    >>> bool(abs(F.estimate(jnp.ones(2)).standard_error) < 0.05)
-    True
     """
 
     def __init__(self, loss: SlicedLoss, draws: Draw):
@@ -106,6 +99,13 @@ def sample_population_loss(key: Array, loss: SlicedLoss, num_draws: int) -> Aver
 
     Raises:
         ValueError: if `num_draws` is below 2.
+
+    >>> import swjax
+    >>> ball = swjax.measures.ball(2)
+    >>> loss = swjax.SlicedLoss(lambda u, x: x + u[None], ball, ball, batch_size=8)
+    >>> F = sample_population_loss(jax.random.key(0), loss, 1024)
+    >>> bool(abs(F.estimate(jnp.ones(2)).standard_error) < 0.05)
+    True
     """
     if num_draws < 2:
         raise ValueError(f"num_draws must be at least 2, for an error estimate; got {num_draws}.")

@@ -125,9 +125,8 @@ class ScaleProblem(ABC):
         least, best = self._search(coarse, paths, times, metric)
         spacing = coarse[1] - coarse[0]
         around = np.linspace(-spacing, spacing, 33).reshape(-1, *(1,) * best.ndim) + best
-        return np.minimum(
-            least, self._search(np.maximum(around, earliest), paths, times, metric)[0]
-        )
+        refined, _ = self._search(np.maximum(around, earliest), paths, times, metric)
+        return np.asarray(np.minimum(least, refined))
 
     def _search(
         self, waits: np.ndarray, paths: np.ndarray, times: np.ndarray, metric: str
