@@ -173,7 +173,7 @@ def test_what_the_user_wrote_is_escaped(flow_page):
 def test_the_page_has_all_that_a_reader_needs(flow_page):
     for words in (
         "It holds",
-        "✓ holds The distance shrinks like the step size to the power 0.5. Measured 0.512, "
+        "✓ holds the distance shrinks like the step size to the power 0.5. Measured 0.512, "
         "95 % interval [0.480, 0.544], inside 0.5 ± 0.2.",
         "Order of convergence.",
         "Distance to the flow over flow time.",

@@ -87,7 +87,8 @@ def _training_drawings(study: Study, ran: xr.Dataset) -> Iterator[Drawing]:
     if len(study.schemes) > 1:
         margin = study.expect.tolerance if study.kind == "training" and study.expect else None
         draw = lambda ax: plot.paired_differences(ran, ax, variable=variable, margin=margin)
-        yield _draw("paired", "Differences of the final loss", _PAIRED, draw)
+        band = " The shaded band counts as no difference." if margin else ""
+        yield _draw("paired", "Differences of the final loss", f"{_PAIRED}{band}", draw)
 
 
 def _generated_drawing(study: Study, ran: xr.Dataset) -> Iterator[Drawing]:
@@ -122,7 +123,7 @@ _NORMS = (
 )
 _PAIRED = (
     "Difference to the first scheme, repetition by repetition with the same draws, relative to the "
-    "first scheme's mean, with 95 % intervals. The shaded band counts as no difference."
+    "first scheme's mean, with 95 % intervals."
 )
 
 

@@ -64,11 +64,9 @@ def _count(num: int, verdict: str) -> str:
 def sentence(claim: dict[str, Any]) -> Html:
     """A claim with its verdict, what was measured, and how that compares with what was expected."""
     mark = tag("span", _MARKS[claim["verdict"]], class_=f"tag {claim['verdict']}")
-    text = claim["claim"]
-    text = text[:1].upper() + text[1:]
     found = "" if claim.get("estimate") is None else f" {_measured(claim)}."
     note = f" {claim['note']}" if claim.get("note") else ""
-    return html.joined([mark, f" {text}.{found}{note}"], "")
+    return html.joined([mark, f" {claim['claim']}.{found}{note}"], "")
 
 
 def _measured(claim: dict[str, Any]) -> str:
@@ -76,7 +74,7 @@ def _measured(claim: dict[str, Any]) -> str:
     estimate, low, high = claim["estimate"], claim.get("low"), claim.get("high")
     expected, tolerance = claim.get("expected"), claim.get("tolerance")
     measured = f"Measured {_estimate(claim)}"
-    if low is not None and high is not None and high > low:
+    if _has_width(claim):
         measured += f", 95 % interval {html.interval(low, high)}"
     if expected is None or tolerance is None or low is None or high is None:
         return measured
@@ -105,13 +103,19 @@ def _more_repetitions(
 
 
 def _estimate(claim: dict[str, Any]) -> str:
-    estimate, low, high = claim["estimate"], claim.get("low"), claim.get("high")
-    if low is not None and high is not None and high > low:
-        return f"{estimate:.{html.decimals_of(high - low)}f}"
+    estimate = claim["estimate"]
+    if _has_width(claim):
+        return f"{estimate:.{html.decimals_of(claim['high'] - claim['low'])}f}"
     tolerance = claim.get("tolerance")
     if tolerance and abs(tolerance) < 1e-3:  # a bound up to rounding: show the digits that matter
         return f"{estimate:.{html.decimals_of(tolerance, 1)}f}"
     return html.number(estimate, 4)
+
+
+def _has_width(claim: dict[str, Any]) -> bool:
+    """Whether there is an interval; what is known for certain has none."""
+    low, high = claim.get("low"), claim.get("high")
+    return low is not None and high is not None and high > low
 
 
 def _band(expected: Number, tolerance: Number) -> str:
@@ -129,7 +133,7 @@ def claims_table(summary: dict[str, Any]) -> Html:
         [
             claim["claim"],
             "–" if claim.get("estimate") is None else _estimate(claim),
-            html.interval(claim.get("low"), claim.get("high")),
+            html.interval(claim.get("low"), claim.get("high")) if _has_width(claim) else "–",
             "–" if claim.get("expected") is None else _band(claim["expected"], claim["tolerance"]),
             tag("span", _MARKS[claim["verdict"]], class_=f"tag {claim['verdict']}"),
         ]

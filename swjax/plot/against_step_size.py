@@ -222,9 +222,7 @@ def paired_differences(
         ax.set_yticks(range(len(rows)), rows)
         ax.set_ylim(len(rows) - 0.4, -0.6)
         ax.grid(visible=False, axis="y")
-        ax.set_xlabel(
-            f"difference of the final loss to {first['arm'].values!s}, in percent of the latter"
-        )
+        ax.set_xlabel(f"final loss: difference to {first['arm'].values!s}, in percent")
     return ax
 
 
