@@ -56,7 +56,18 @@ def test_every_top_level_function_gives_shapes_and_a_runnable_example(name, valu
 
 def test_importing_swjax_loads_neither_the_runner_nor_the_peers():
     # Flax itself loads yaml and rich, so these two are not in the list.
-    heavy = "pydantic xarray matplotlib pandas sklearn h5py ott ot diffrax flax.nnx".split()
+    heavy = [
+        "pydantic",
+        "xarray",
+        "matplotlib",
+        "pandas",
+        "sklearn",
+        "h5py",
+        "ott",
+        "ot",
+        "diffrax",
+        "flax.nnx",
+    ]
     code = f"import sys, swjax; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
