@@ -1,4 +1,4 @@
-"""Settings of the documentation site. Formulas become MathML at build time: no script, no network."""
+"""Settings of the documentation site. Formulas become MathML at build time: no network needed."""
 
 from importlib.metadata import version
 

@@ -1,4 +1,4 @@
-"""Settings that hold in every test: strict shapes, a compilation cache per machine, no accelerator surprises."""
+"""Settings for every test: strict shapes, a compilation cache of this machine, no waiting."""
 
 import getpass
 import os

@@ -1,4 +1,4 @@
-"""Rules that hold for the whole tree: small modules, and a README whose code runs and whose links exist."""
+"""Rules for the whole tree: small modules, a README whose code runs, links that lead somewhere."""
 
 import re
 from pathlib import Path
