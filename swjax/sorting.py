@@ -14,7 +14,8 @@ Order. NaN with a positive sign comes last (the order of ``jnp.sort``); -0.0 equ
 their order.
 """
 
-from functools import partial
+import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,9 @@ from jax import Array, lax
 from jax.custom_batching import custom_vmap
 from jaxtyping import Float, Int
 
-# On CPU the network beats the integer sort between these sizes (measured with AVX2 and AVX-512).
+from swjax.network import merge_by_network, sort_by_network
+
+# On CPU the network beats XLA's integer sort from so many lanes and up to so many rows.
 _MIN_LANES = 8
 _MAX_ROWS = 2**14
 
@@ -71,6 +74,25 @@ def argsort(values: Float[Array, "*batch n L"]) -> Int[Array, "*batch n L"]:
     return _sorting_permutation(lax.stop_gradient(values))
 
 
+def argmerge(
+    first: Float[Array, "*batch n L"], second: Float[Array, "*batch m L"]
+) -> Int[Array, "*batch k L"]:
+    """The stable permutation that sorts two ascending lists written one after the other.
+
+    Args:
+        first: L ascending lists of n numbers each.
+        second: L ascending lists of m numbers each, of the same type.
+
+    Returns:
+        int32 rows of the two lists together, shape (..., n + m, L).
+
+    Example:
+        >>> argmerge(jnp.array([[1.0], [3.0]]), jnp.array([[2.0]])).ravel().tolist()
+        [0, 2, 1]
+    """
+    return _merging_permutation(lax.stop_gradient(first), lax.stop_gradient(second))
+
+
 def take_rows(values: Array, order: Int[Array, "*batch n L"]) -> Array:
     """``values[order[k, l], l]`` in every lane l: the gather along a permutation."""
     return jnp.take_along_axis(values, order, axis=-2, mode="promise_in_bounds")
@@ -99,10 +121,18 @@ _INTEGER_OF = {"float32": jnp.int32, "float64": jnp.int64}
 _NUMBER_OF = {"int32": jnp.float32, "int64": jnp.float64}
 
 
-def _by_shape(function):
+def _by_shape(function: Callable[..., Array]) -> Callable[..., Array]:
     """Let vmap add leading axes, so that the layout is chosen when all of them are known."""
     batched = custom_vmap(function)
-    batched.def_vmap(lambda size, in_batched, values: (batched(values), True))
+
+    @batched.def_vmap
+    def _(size, in_batched, *arrays):
+        full = [
+            array if mapped else jnp.broadcast_to(array, (size, *array.shape))
+            for array, mapped in zip(arrays, in_batched, strict=True)
+        ]
+        return batched(*full), True
+
     return batched
 
 
@@ -114,114 +144,58 @@ def _sorted_values(values: Array) -> Array:
 
 @_by_shape
 def _sorting_permutation(values: Array) -> Array:
-    rows = lax.broadcasted_iota(jnp.int32, values.shape, values.ndim - 2)
-    if values.dtype == jnp.float64:  # 64 bits leave no room for the row: it travels as a payload
-        sort_pairs = partial(lax.sort, num_keys=1, is_stable=True)
-        keys = jnp.swapaxes(_ordered_bits(values), -1, -2)
-        return jnp.swapaxes(sort_pairs((keys, jnp.swapaxes(rows, -1, -2)))[1], -1, -2)
     with jax.enable_x64(True):  # 64-bit integers inside, whatever the caller has chosen outside
-        keys = _sort_keys((_ordered_bits(values).astype(jnp.int64) << 32) | rows)
-        return keys.astype(jnp.int32)
+        if values.dtype == jnp.float64:
+            return _argsort_pairs(values)
+        return _sort_keys(_pack(values)).astype(jnp.int32)
+
+
+@_by_shape
+def _merging_permutation(first: Array, second: Array) -> Array:
+    with jax.enable_x64(True):
+        if first.dtype == jnp.float64:
+            return _argsort_pairs(jnp.concatenate([first, second], axis=-2))
+        keys = _pack(first), _pack(second, first_row=first.shape[-2])
+        return _merge_keys(*keys).astype(jnp.int32)
+
+
+def _pack(values: Array, first_row: int = 0) -> Array:
+    """The number and its row in one integer: sorted by number, equal numbers by row."""
+    rows = first_row + lax.broadcasted_iota(jnp.int64, values.shape, values.ndim - 2)
+    return (_ordered_bits(values).astype(jnp.int64) << 32) | rows
+
+
+def _argsort_pairs(values: Array) -> Array:
+    """The permutation in double precision: 64 bits leave no room for a row beside the number."""
+    keys = jnp.swapaxes(_ordered_bits(values), -1, -2)
+    rows = lax.broadcasted_iota(jnp.int32, keys.shape, keys.ndim - 1)
+    return jnp.swapaxes(lax.sort((keys, rows), num_keys=1, is_stable=True)[1], -1, -2)
 
 
 def _sort_keys(keys: Array) -> Array:
-    """Sort integer keys along the axis before last, by the way that is fastest here."""
-    *batch, n, lanes = keys.shape
-    if n <= 1 or keys.size == 0:
-        return keys
-    if lanes < _MIN_LANES and batch:  # few lanes each: a batch of lists is as good as lanes
-        keys = jnp.moveaxis(keys, -2, 0)
-        return jnp.moveaxis(_sort_keys(keys.reshape(n, -1)).reshape(keys.shape), 0, -2)
-    return lax.platform_dependent(
-        keys,
-        cpu=_sort_by_network if lanes >= _MIN_LANES and n <= _MAX_ROWS else _sort_by_comparison,
-        default=_sort_by_comparison,
-    )
+    network = sort_by_network if keys.shape[-2] <= _MAX_ROWS else _sort_by_comparison
+    return _by_lanes(network, _sort_by_comparison, keys)
+
+
+def _merge_keys(first: Array, second: Array) -> Array:
+    sort_both = lambda *keys: _sort_by_comparison(jnp.concatenate(keys, axis=-2))
+    return _by_lanes(merge_by_network, sort_both, first, second)
+
+
+def _by_lanes(
+    network: Callable[..., Array], otherwise: Callable[..., Array], *keys: Array
+) -> Array:
+    """Apply the network on CPU, where there are lanes enough, otherwise XLA's own sort."""
+    *batch, _, lanes = keys[0].shape
+    if lanes >= _MIN_LANES:
+        return lax.platform_dependent(*keys, cpu=network, default=otherwise)
+    if math.prod(batch) * lanes < _MIN_LANES:
+        return otherwise(*keys)
+    to_lanes = lambda array: jnp.moveaxis(array, -2, 0).reshape(array.shape[-2], -1)
+    result = _by_lanes(network, otherwise, *map(to_lanes, keys))
+    return jnp.moveaxis(result.reshape(-1, *batch, lanes), 0, -2)
 
 
 def _sort_by_comparison(keys: Array) -> Array:
     """XLA's own sort, with the lists in contiguous memory."""
     return jnp.swapaxes(lax.sort(jnp.swapaxes(keys, -1, -2), is_stable=False), -1, -2)
-
-
-def _sort_by_network(keys: Array) -> Array:
-    """Batcher's bitonic network: minima and maxima of whole rows, two stages in one pass.
-
-    The rows are 4 < m <= 8 pieces of a power of two. Pieces are sorted side by side, then merged;
-    rows beyond the last piece would only hold the largest key, so their comparisons are left out.
-    """
-    *batch, n, lanes = keys.shape
-    width = 1 << max(0, (n - 1).bit_length() - 3)
-    missing = -n % width
-    if missing:
-        top = jnp.full((*batch, missing, lanes), jnp.iinfo(keys.dtype).max, keys.dtype)
-        keys = jnp.concatenate([keys, top], axis=-2)
-    pieces = (n + missing) // width
-
-    rows = keys.reshape(-1, 1, lanes)  # (number of blocks, rows in a block, lanes)
-    size = 2
-    while size <= width:
-        rows = _merge(rows, size)
-        size *= 2
-    keys = rows.reshape(-1, pieces, width, lanes)
-    size = 2
-    while size < 2 * pieces:
-        keys = _merge_pieces(keys, size)
-        rows = _halve(keys.reshape(-1, 1, lanes), width // 2)
-        keys = rows.reshape(-1, pieces, width, lanes)
-        size *= 2
-    return keys.reshape(*batch, n + missing, lanes)[..., :n, :]
-
-
-def _merge(rows: Array, size: int) -> Array:
-    """Merge neighboring sorted halves of every `size` rows."""
-    lanes = rows.shape[-1]
-    if size == 2:
-        first, last = jnp.unstack(rows.reshape(-1, 2, lanes), axis=1)
-        return jnp.stack([jnp.minimum(first, last), jnp.maximum(first, last)], axis=1)
-    a, b, c, d = jnp.unstack(rows.reshape(-1, 4, size // 4, lanes), axis=1)
-    c, d = c[:, ::-1], d[:, ::-1]  # compare row i with row size - 1 - i
-    a, d = jnp.minimum(a, d), jnp.maximum(a, d)
-    b, c = jnp.minimum(b, c), jnp.maximum(b, c)
-    a, b = jnp.minimum(a, b), jnp.maximum(a, b)
-    c, d = jnp.minimum(c, d), jnp.maximum(c, d)
-    return _halve(jnp.stack([a, b, c[:, ::-1], d[:, ::-1]], axis=1), size // 8)
-
-
-def _halve(rows: Array, stride: int) -> Array:
-    """Compare rows `stride` apart, then half of it, down to neighbors."""
-    lanes = rows.shape[-1]
-    while stride > 1:
-        a, b, c, d = jnp.unstack(rows.reshape(-1, 4, stride // 2, lanes), axis=1)
-        a, c = jnp.minimum(a, c), jnp.maximum(a, c)
-        b, d = jnp.minimum(b, d), jnp.maximum(b, d)
-        a, b = jnp.minimum(a, b), jnp.maximum(a, b)
-        c, d = jnp.minimum(c, d), jnp.maximum(c, d)
-        rows = jnp.stack([a, b, c, d], axis=1)
-        stride //= 4
-    if stride == 1:
-        first, last = jnp.unstack(rows.reshape(-1, 2, lanes), axis=1)
-        rows = jnp.stack([jnp.minimum(first, last), jnp.maximum(first, last)], axis=1)
-    return rows
-
-
-def _merge_pieces(keys: Array, size: int) -> Array:
-    """The comparisons between whole pieces in the merge of every `size` pieces."""
-    pieces = list(jnp.unstack(keys, axis=1))
-
-    def compare(i: int, j: int, flip: bool = False) -> None:
-        if j < len(pieces):
-            other = pieces[j][:, ::-1] if flip else pieces[j]
-            low, high = jnp.minimum(pieces[i], other), jnp.maximum(pieces[i], other)
-            pieces[i], pieces[j] = low, high[:, ::-1] if flip else high
-
-    for start in range(0, len(pieces), size):
-        for i in range(size // 2):
-            compare(start + i, start + size - 1 - i, flip=True)
-    stride = size // 4
-    while stride:
-        for i in range(len(pieces)):
-            if not i & stride:
-                compare(i, i + stride)
-        stride //= 2
-    return jnp.stack(pieces, axis=1)

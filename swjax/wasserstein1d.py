@@ -28,7 +28,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
 from swjax._checks import as_real_array, check_order, check_weights, working_dtype
-from swjax.sorting import argsort, put_rows, sort, take_rows
+from swjax.sorting import argmerge, argsort, put_rows, sort, take_rows
 
 
 def wp_pow_1d(
@@ -154,9 +154,9 @@ def _merged_costs(
     """Weighted points: between two neighboring levels of F or G both quantiles are constant."""
     (n, lanes), m = x.shape, y.shape[0]
     x_order, y_order = argsort(x), argsort(y)
-    levels = jnp.concatenate([_levels(a, x_order), _levels(b, y_order)])
-    level_order = argsort(levels)
-    levels = take_rows(levels, level_order)
+    x_levels, y_levels = _levels(a, x_order), _levels(b, y_order)
+    level_order = argmerge(x_levels, y_levels)
+    levels = take_rows(jnp.concatenate([x_levels, y_levels]), level_order)
     mass = jnp.diff(levels, axis=0, prepend=jnp.zeros((1, lanes), levels.dtype))
 
     # The interval below the k-th level of F, at place s of all, lies above s - k levels of G.

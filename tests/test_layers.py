@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "swjax"
 
 FLOORS = {
-    0: {"_checks", "_types", "directions", "wasserstein1d", "sorting", "trajectories"},
+    0: {"_checks", "_types", "directions", "wasserstein1d", "sorting", "network", "trajectories"},
     1: {"sliced", "slicing", "exact", "measures"},
     2: {"losses", "population", "generators", "assumptions", "problems"},
     3: {"optim", "flows", "nonsmooth"},
