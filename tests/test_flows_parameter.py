@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from swjax import measures
+from swjax.directions import equispaced_directions
 from swjax.flows import energy_residual, gradient_flow
 from swjax.losses import SlicedLoss
 from swjax.population import PopulationLoss
@@ -54,8 +55,13 @@ def test_a_translation_decays_exponentially(x64):
     rng = np.random.default_rng(0)
     shift = jnp.array([1.0, -2.0])
     cloud = measures.Discrete(jnp.asarray(rng.normal(size=(9, 2))))
-    target = measures.translate(cloud, shift)
-    loss = SlicedLoss(lambda u, x: x + u[None], cloud, target, batch_size=4)
+    loss = SlicedLoss(
+        lambda u, x: x + u[None],
+        cloud,
+        measures.translate(cloud, shift),
+        batch_size=4,
+        directions=equispaced_directions(3),  # with mean(theta theta^T) = I/2, as all directions
+    )
     flow = gradient_flow(loss, jnp.array([3.0, 1.0]), TIMES, num_steps=64)
     decay = jnp.exp(-jnp.array(TIMES))[:, None]  # 2/d = 1
     exact = shift[None] + decay * jnp.array([[2.0, 3.0]])

@@ -216,13 +216,13 @@ def test_paths_from_the_ridge_approach_the_set_of_solutions_but_no_single_one():
     problem, times = TwoPointScale(2), np.linspace(0, 8, 65)
     starts = np.linspace(-1e-3, 1e-3, 60).astype(np.float32)
     to_set, to_one = [], []
-    for step_size in (2**-4, 2**-9):
+    for step_size in (2**-4, 2**-8):
         num_steps = int(8 / step_size)
         paths = simulate(problem.loss, starts, step_size, num_steps, jax.random.key(3))
         paths = paths[:, :: num_steps // 64]
         to_set.append(problem.distance_to_solutions(paths, times, 1e-3).mean())
         to_one.append(np.abs(paths - problem.flow_from_zero(times, 0.0)).max(axis=1).mean())
-    assert to_set[1] < 0.3 * to_set[0]  # about (2^-5)^(1/2) = 0.18
+    assert to_set[1] < 0.4 * to_set[0]  # about (2^-4)^(1/2) = 0.25
     assert min(to_one) > 0.2
 
 
@@ -308,7 +308,7 @@ def test_linear_gaussians_refuse_what_has_no_meaning():
 
 def test_the_gradient_at_the_attracting_kink_is_that_of_the_formula(x64):
     problem = AttractingKink(3, num_directions=2)
-    draw = problem.loss.draw(jax.random.key(4))
+    draw = jax.jit(problem.loss.draw)(jax.random.key(4))
     weight = 2 * np.mean(np.asarray(draw.directions)[:, 0] ** 2)
     value, slope = problem.loss.value_and_grad(jnp.asarray(-0.5), draw)
     assert abs(value - weight / 2 * 1.5**2) < 1e-12
@@ -352,18 +352,18 @@ def make_ball(noise_std=0.3):
 def test_noised_projected_sgd_spreads_along_the_sphere_as_predicted():
     problem, alpha = make_ball(), 5e-3
     rng, free = np.random.default_rng(6), make_ball().problem
-    num = 3000
+    num = 1500
     u = np.tile(problem.critical_point, (num, 1))
     root = np.linalg.cholesky(free.batch_mean_covariance)
     squares, gaps = [], []
-    for t in range(2500):
+    for t in range(1600):
         theta = rng.normal(size=(num, 2, 3))
         theta /= np.linalg.norm(theta, axis=-1, keepdims=True)
         error = u - free.minimizer + rng.normal(size=(num, 3)) @ root.T
         phi = 2 * np.einsum("kli,klj,kj->ki", theta, theta, error) / 2
         u = u - alpha * phi + alpha * free.noise_std * rng.normal(size=(num, 3))
         u *= np.minimum(1, 1 / np.linalg.norm(u, axis=1))[:, None]
-        if t >= 1000 and t % 10 == 0:
+        if t >= 600 and t % 10 == 0:
             squares.append(np.sum(problem.tangential_part(u) ** 2, axis=1).mean())
             gaps.append(1 - np.linalg.norm(u, axis=1).mean())
     assert abs(np.mean(squares) / problem.tangential_mean_square(alpha) - 1) < 0.03

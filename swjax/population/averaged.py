@@ -103,10 +103,10 @@ def sample_population_loss(key: Array, loss: SlicedLoss, num_draws: int) -> Aver
     >>> import swjax
     >>> ball = swjax.measures.ball(2)
     >>> loss = swjax.SlicedLoss(lambda u, x: x + u[None], ball, ball, batch_size=8)
-    >>> F = sample_population_loss(jax.random.key(0), loss, 1024)
-    >>> bool(abs(F.estimate(jnp.ones(2)).standard_error) < 0.05)
+    >>> F = sample_population_loss(jax.random.key(0), loss, 256)
+    >>> bool(abs(F.estimate(jnp.ones(2)).standard_error) < 0.1)
     True
     """
     if num_draws < 2:
         raise ValueError(f"num_draws must be at least 2, for an error estimate; got {num_draws}.")
-    return AveragedLoss(loss, jax.vmap(loss.draw)(jax.random.split(key, num_draws)))
+    return AveragedLoss(loss, jax.jit(jax.vmap(loss.draw))(jax.random.split(key, num_draws)))
