@@ -7,6 +7,9 @@ import xarray as xr
 
 from swjax.monitor import diagnose
 
+# A few runs among many start near the end, or fall no farther than their noise: no failure.
+_MOST_BY_CHANCE = 0.5
+
 
 class CellDiagnosis(NamedTuple):
     """One failure signature at one scheme and step size.
@@ -37,7 +40,8 @@ def diagnoses(dataset: xr.Dataset) -> list[CellDiagnosis]:
         dataset: results with `sample_loss` and `diverged_at`; without them nothing is found.
 
     Returns:
-        One entry per scheme, step size and signature found.
+        One entry per scheme, step size and signature found; runs that do not move are listed when
+        they are more than half of the repetitions.
     """
     if "sample_loss" not in dataset or "diverged_at" not in dataset:
         return []
@@ -63,4 +67,5 @@ def _of_cell(cell: xr.Dataset, arm: str, step_size: float) -> list[CellDiagnosis
     return [
         CellDiagnosis(arm, step_size, signature, len(runs), *min(runs))
         for signature, runs in by_signature.items()
+        if signature == "diverged" or len(runs) > _MOST_BY_CHANCE * len(losses)
     ]

@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 
 from swjax import plot
 from swjax.convergence import Order, fit_order
+from swjax.experiment.closed_form import translation_problem
 from swjax.experiment.report_generated import generated_points
 from swjax.experiment.report_html import number
 from swjax.experiment.statements import finite_runs
 from swjax.experiment.store import write_atomically
-from swjax.experiment.study import Study
+from swjax.experiment.study import FlowStudy, Study
 
 
 class Drawing(NamedTuple):
@@ -41,7 +42,7 @@ def drawings(study: Study, dataset: xr.Dataset) -> Iterator[Drawing]:
     ran = dataset.isel(step_size=np.flatnonzero(_has_run(dataset)))
     if ran.sizes["step_size"] == 0:
         return
-    if study.kind == "flow":
+    if isinstance(study, FlowStudy):
         for arm in study.schemes:
             yield from _flow_drawings(study, ran, arm)
     else:
@@ -50,10 +51,9 @@ def drawings(study: Study, dataset: xr.Dataset) -> Iterator[Drawing]:
         yield from _generated_drawing(study, ran)
 
 
-def _flow_drawings(study: Study, ran: xr.Dataset, arm: str) -> Iterator[Drawing]:
+def _flow_drawings(study: FlowStudy, ran: xr.Dataset, arm: str) -> Iterator[Drawing]:
     several = len(study.schemes) > 1
     suffix, of_arm = (f"-{arm}", f", {arm}") if several else ("", "")
-    assert study.kind == "flow"
     order = order_of_arm(study, ran, arm)
     yield _draw(
         f"order{suffix}",
@@ -70,9 +70,33 @@ def _flow_drawings(study: Study, ran: xr.Dataset, arm: str) -> Iterator[Drawing]
     if "path" in ran and "flow_path" in ran and ran.sizes["parameter"] == 2:
         draw = lambda ax: plot.paths_in_plane(ran, ax, arm=arm)
         yield _draw(f"plane{suffix}", f"The paths themselves{of_arm}", _PLANE, draw)
-    if "loss" in ran:
-        draw = lambda ax: plot.loss_against_time(ran, ax, arm=arm)
-        yield _draw(f"loss{suffix}", f"Loss over flow time{of_arm}", _LOSS, draw)
+    if study.reference.kind == "closed_form":
+        yield _fluctuation_drawing(study, ran, arm, suffix, of_arm)
+    variable, title = _loss_to_show(ran)
+    draw = lambda ax: plot.loss_against_time(ran, ax, arm=arm, variable=variable)
+    yield _draw(f"loss{suffix}", f"{title}{of_arm}", _LOSS, draw)
+
+
+def _fluctuation_drawing(
+    study: FlowStudy, ran: xr.Dataset, arm: str, suffix: str, of_arm: str
+) -> Drawing:
+    """The mean-square deviation at a quarter of the horizon, against the closed form."""
+    problem = translation_problem(study, arm)
+    starts = ran["flow_path"].isel(time=0).values
+    quarter = ran["time"].sel(time=study.horizon / 4, method="nearest").values
+    exact = [
+        float(np.mean(problem.mean_square_deviation(float(size), starts, [quarter])) / size)
+        for size in ran["step_size"].values
+    ]
+    limit = float(np.mean(problem.fluctuation(starts, [quarter])))
+    return _draw(
+        f"fluctuation{suffix}",
+        f"Fluctuation around the flow{of_arm}",
+        _FLUCTUATION,
+        lambda ax: plot.fluctuation_constant(
+            ran, ax, arm=arm, time=float(quarter), exact=exact, limit=limit
+        ),
+    )
 
 
 def _training_drawings(study: Study, ran: xr.Dataset) -> Iterator[Drawing]:
@@ -80,15 +104,21 @@ def _training_drawings(study: Study, ran: xr.Dataset) -> Iterator[Drawing]:
     if any(radii.values()):
         draw = lambda ax: plot.norms_in_ball(ran, ax, radii=radii)
         yield _draw("norms", "Norms against the radius", _NORMS, draw)
-    variable = "loss" if "loss" in ran else "sample_loss"
-    what = "Loss" if variable == "loss" else "Mean minibatch loss"
+    variable, title = _loss_to_show(ran)
     draw = lambda ax: plot.loss_against_time(ran, ax, variable=variable)
-    yield _draw("loss", f"{what} over flow time", _LOSS, draw)
+    yield _draw("loss", title, _LOSS, draw)
     if len(study.schemes) > 1:
         margin = study.expect.tolerance if study.kind == "training" and study.expect else None
         draw = lambda ax: plot.paired_differences(ran, ax, variable=variable, margin=margin)
         band = " The shaded band counts as no difference." if margin else ""
         yield _draw("paired", "Differences of the final loss", f"{_PAIRED}{band}", draw)
+
+
+def _loss_to_show(ran: xr.Dataset) -> tuple[str, str]:
+    """The expected loss where it was recorded, else that of the minibatches; with a title."""
+    if "loss" in ran:
+        return "loss", "Loss over flow time"
+    return "sample_loss", "Mean minibatch loss over flow time"
 
 
 def _generated_drawing(study: Study, ran: xr.Dataset) -> Iterator[Drawing]:
@@ -116,6 +146,10 @@ _PATHS = (
     "for step sizes of equal ratio are what a power of the step size looks like."
 )
 _PLANE = "A few repetitions of every step size, and the gradient flow from the same start."
+_FLUCTUATION = (
+    "Mean over repetitions of the squared distance to the flow at one time, divided by the step "
+    "size, with three standard errors, against the closed form at every step size and its limit."
+)
 _LOSS = "Mean over repetitions, in a band that holds the middle half of them."
 _NORMS = (
     "The largest norm of the parameter vector over all steps so far, all repetitions and all step "

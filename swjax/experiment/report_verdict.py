@@ -26,8 +26,9 @@ def verdict_block(summary: dict[str, Any], *, is_complete: bool) -> Html:
         parts.append(
             tag(
                 "p",
-                "A claim holds when its whole 95 % interval lies inside the band that was stated "
-                "beforehand, fails when it lies outside of it, and is undecided otherwise.",
+                "Unless a claim says otherwise, it holds when its whole 95 % interval lies inside "
+                "the band that was stated beforehand, fails when it lies outside, and is undecided "
+                "when the interval reaches across an edge.",
                 class_="aside",
             )
         )
@@ -81,6 +82,8 @@ def _measured(claim: dict[str, Any]) -> str:
     band = _band(expected, tolerance)
     if expected - tolerance <= low and high <= expected + tolerance:
         return f"{measured}, inside {band}"
+    if claim["verdict"] == "holds" and abs(estimate - expected) <= tolerance:
+        return f"{measured}, within {band}"
     if claim["verdict"] == "holds":
         return f"{measured}; allowed is at most {html.number(expected + tolerance, 4)}"
     if claim["verdict"] == "fails":

@@ -1,5 +1,6 @@
 """Figures over step sizes: order of convergence, fluctuations, paired differences."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,7 @@ def fluctuation_constant(
     *,
     arm: str | None = None,
     time: float | None = None,
-    exact: ArrayLike | None = None,
+    exact: ArrayLike | Sequence[float] | None = None,
     limit: float | None = None,
 ) -> Axes:
     r"""Mean-square deviation from the flow divided by the step size, against the exact formula.

@@ -67,10 +67,9 @@ def paths_in_plane(
             flows = flows.isel(repetition=shown[:num_paths])
         flows = flows.transpose(..., "time", "parameter").values
         for r, flow in enumerate(flows.reshape(-1, *flows.shape[-2:])):
-            label = "gradient flow" if r == 0 else None
-            ax.plot(*flow.T, color=INK, linewidth=2.2, label=label)
-            ax.plot(*flow[0], "o", color=INK, markersize=5)
-            ax.annotate("start", flow[0], xytext=(6, 6), textcoords="offset points", color=INK)
+            names = ("gradient flow", "start") if r == 0 else (None, None)
+            ax.plot(*flow.T, color=INK, linewidth=2.2, label=names[0])
+            ax.plot(*flow[0], "o", color=INK, markersize=5, label=names[1])
         ax.set_aspect("equal", adjustable="datalim")
         ax.set(xlabel=r"$u_1$", ylabel=r"$u_2$")
         legend_outside(ax, r"step size $\alpha$")
