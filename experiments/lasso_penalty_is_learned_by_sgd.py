@@ -124,6 +124,7 @@ def main() -> None:
         right.axhline(float(on_grid[best]), color=INK, ls="--", lw=1, label="best of the grid")
         right.set(xlabel="step", ylabel="validation loss", title="Learning the penalty")
         right.set_xscale("symlog", linthresh=10)
+        right.set_xlim(left=0)
         right.legend(frameon=False)
         figure.savefig(options.output / "figure.png")
     print(f"figure: {options.output / 'figure.png'}")

@@ -95,6 +95,23 @@ def test_a_constant_step_does_not_settle():
     assert abs(ends["vanishing"][-1] - 1) < 0.01  # the median
 
 
+def test_the_barycenter_on_the_line_is_the_average_of_the_quantiles():
+    scales = 1 + 0.2 * jnp.arange(6.0)
+    clouds = jax.random.normal(jax.random.key(0), (6, 10, 1)) * scales[:, None, None]
+    direction = jnp.ones((1, 1))
+    loss = swjax.FiniteSum(lambda x, y: swjax.sw2_sq(x, y, direction), clouds, 2)
+    schedule = swjax.optim.power_schedule(5.0, 1.0)  # n d / 2: the average of all that was drawn
+    start = jax.random.normal(jax.random.key(1), (10, 1))
+    run = swjax.train(
+        jax.random.key(2), loss, optax.sgd(schedule), start, num_steps=3000, record_every=3000
+    )
+    quantiles = jnp.sort(clouds, axis=1)
+    # 6000 quantiles drawn without replacement in pairs: below the error of independent draws.
+    error = 5 * np.asarray(quantiles.std(0)) / 6000**0.5
+    gap = np.abs(np.asarray(jnp.sort(run.params, axis=0) - quantiles.mean(0)))
+    assert (gap <= error).all()
+
+
 def test_batched_runs_equal_single_runs():
     loss = swjax.FiniteSum(TERMS, DATA, 2)
     keys = jax.random.split(jax.random.key(3), 3)
