@@ -80,7 +80,7 @@ def _directions(pieces: int) -> list[Bool[np.ndarray, "blocks"]]:
 
 def _sort_pieces(
     keys: Int[Array, "pieces rows L"], depth: int, down: Bool[np.ndarray, "m"]
-) -> Int[Array, "pieces rows L"]:
+) -> Int[Array, "blocks height L"]:
     """Sort 2^depth rows in every piece, in its direction (repeated over a batch)."""
     num, rows, lanes = keys.shape
     down = np.tile(down, num // down.size)
