@@ -1,5 +1,6 @@
 """Train with sliced-Wasserstein losses in JAX, and test numerically what theory says about it."""
 
+from swjax import assumptions as assumptions
 from swjax import convergence as convergence
 from swjax import exact as exact
 from swjax import generators as generators
@@ -16,8 +17,14 @@ from swjax.exact import sw2_sq_exact_2d as sw2_sq_exact_2d
 from swjax.flows import Flow as Flow
 from swjax.flows import energy_residual as energy_residual
 from swjax.flows import gradient_flow as gradient_flow
+from swjax.generalized import circular_slices as circular_slices
+from swjax.generalized import generalized_sw_pow as generalized_sw_pow
+from swjax.generalized import num_monomials as num_monomials
+from swjax.generalized import polynomial_slices as polynomial_slices
 from swjax.losses import Draw as Draw
 from swjax.losses import SlicedLoss as SlicedLoss
+from swjax.max_sliced import MaxSliced as MaxSliced
+from swjax.max_sliced import max_sw2_sq as max_sw2_sq
 from swjax.measures import Discrete as Discrete
 from swjax.nonsmooth import clarke as clarke
 from swjax.nonsmooth import counterexamples as counterexamples
@@ -48,6 +55,14 @@ from swjax.optim import noised_sgd as noised_sgd
 from swjax.optim import power_schedule as power_schedule
 from swjax.optim import project_onto_ball as project_onto_ball
 from swjax.optim import projected_sgd as projected_sgd
+from swjax.pairwise import batch_sw2_sq as batch_sw2_sq
+from swjax.pairwise import cross_sw2_sq as cross_sw2_sq
+from swjax.pairwise import pairwise_sw2_sq as pairwise_sw2_sq
+from swjax.plans import Potentials as Potentials
+from swjax.plans import SlicedPlans as SlicedPlans
+from swjax.plans import expected_sliced_plan as expected_sliced_plan
+from swjax.plans import sliced_plans as sliced_plans
+from swjax.plans import sliced_potentials as sliced_potentials
 from swjax.population import PopulationLoss as PopulationLoss
 from swjax.population import population_loss as population_loss
 from swjax.population import sample_population_loss as sample_population_loss

@@ -1,0 +1,286 @@
+"""From what was read off a program and two measures to the verdicts on A1 to A7."""
+
+import math
+from dataclasses import dataclass
+
+from swjax.assumptions.bounds import Kind, Value, times
+from swjax.assumptions.report import CUTOFF, FAILS, HOLDS, ON_BALL, UNKNOWN, Assumption, Theorem
+
+_INSPECTED = "proved by inspection of the program"
+_EXAMINED = "inspection, with activations examined numerically on a grid"
+_DECLARED = "declared by the measures"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the verdicts follow from.
+
+    Attributes:
+        ball: what is known of the output for parameters in a ball.
+        everywhere: the same for all parameters.
+        radius: the radius of that ball.
+        is_given: whether the caller gave it, so that the scheme stays in it.
+        vanishes_at: a norm of the parameters beyond which the output is zero, `inf` if unknown.
+        inside: what is known within that norm, where it is finite.
+        source_radius: radius of the support of the source, may be `inf`.
+        target_radius: that of the target.
+        source_is_discrete: whether the source is a finite sum of atoms.
+        target_is_discrete: whether the target is.
+        jump: size of a jump in the parameters that was exhibited; 0 if none was found or sought.
+        order: the order p of the distance.
+    """
+
+    ball: Value
+    everywhere: Value
+    radius: float
+    is_given: bool
+    vanishes_at: float
+    inside: Value | None
+    source_radius: float
+    target_radius: float
+    source_is_discrete: bool
+    target_is_discrete: bool
+    jump: float
+    order: float
+
+    @property
+    def is_global(self) -> bool:
+        """Whether T is Lipschitz for all parameters, by a bound or because it vanishes far out."""
+        return math.isfinite(self.everywhere.du) or math.isfinite(self.vanishes_at)
+
+    @property
+    def kinds(self) -> Value:
+        """How the output depends on its inputs, for all parameters that the scheme can reach."""
+        return self.ball if self.is_given else self.everywhere
+
+    @property
+    def best(self) -> Value:
+        """The bounds that count: over all parameters where there are any, else over the ball."""
+        if math.isfinite(self.everywhere.du):
+            return self.everywhere
+        return self.ball if self.inside is None else self.inside
+
+    @property
+    def second(self) -> float:
+        """The constant M of A5 where those bounds hold."""
+        return bound_of_second(self.best)
+
+
+def bound_of_second(value: Value) -> float:
+    """A bound of the second derivatives in u of all T_i and T_i T_j."""
+    return max(value.duu, 2 * times(value.norm, value.duu) + 2 * times(value.du, value.du))
+
+
+def all_assumptions(facts: Facts) -> tuple[Assumption, ...]:
+    """The verdicts on A1 to A7."""
+    lipschitz = _lipschitz(facts)
+    return (
+        _pieces(facts),
+        lipschitz,
+        _compact(facts),
+        _growth(facts, lipschitz),
+        _second_derivatives(facts),
+        _discrete(facts),
+        _path_differentiable(facts),
+    )
+
+
+def _basis(value: Value, *what: str) -> str:
+    return _EXAMINED if value.numerical & set(what) else _INSPECTED
+
+
+def _because(value: Value) -> str:
+    return "; ".join(sorted(value.reasons)) or "an operation that jumps"
+
+
+def _pieces(facts: Facts) -> Assumption:
+    value = facts.kinds
+    basis = _basis(value, "kind")
+    if value.kind_u == Kind.UNKNOWN:
+        return Assumption("A1", UNKNOWN, "", f"The program contains {_because(value)}.")
+    if value.kind_u == Kind.SMOOTH:
+        return Assumption("A1", HOLDS, basis, "All operations are smooth: one piece.")
+    reason = "The pieces are bounded by zero sets of analytic functions of u, which are null sets."
+    return Assumption("A1", HOLDS, basis, reason)
+
+
+def _path_differentiable(facts: Facts) -> Assumption:
+    value = facts.kinds
+    if facts.jump > 0 and value.kind_u >= Kind.JUMPING:
+        reason = f"T jumps by {facts.jump:.3g} in u; the program contains {_because(value)}."
+        return Assumption("A7", FAILS, "a jump found by bisection", reason)
+    if value.kind_u >= Kind.JUMPING:
+        return Assumption("A7", UNKNOWN, "", f"The program contains {_because(value)}.")
+    if value.kind_u == Kind.SMOOTH:
+        reason = "Every T(., x) is continuously differentiable."
+    else:
+        reason = (
+            "Every T(., x) is a composition of smooth and of piecewise smooth, continuous "
+            "operations."
+        )
+    return Assumption("A7", HOLDS, _basis(value, "kind"), reason)
+
+
+def _lipschitz(facts: Facts) -> Assumption:
+    value = facts.ball
+    kinds = facts.kinds
+    worst = max(kinds.kind_u, Kind.SMOOTH if facts.source_is_discrete else kinds.kind_x)
+    if facts.jump > 0 and kinds.kind_u >= Kind.JUMPING:
+        reason = f"T jumps by {facts.jump:.3g} in u; the program contains {_because(kinds)}."
+        return Assumption("A2", FAILS, "a jump found by bisection", reason)
+    if worst >= Kind.JUMPING:
+        return Assumption("A2", UNKNOWN, "", f"The program contains {_because(kinds)}.")
+    best = facts.best
+    finite_x = facts.source_is_discrete or math.isfinite(best.dx)
+    basis = _basis(best, "kind", "bounds")
+    if facts.is_global and finite_x:
+        points = " (x takes finitely many values)" if facts.source_is_discrete else ""
+        reason = f"Lipschitz constants at most {best.du:.4g} in u and {best.dx:.4g} in x{points}."
+        if not math.isfinite(facts.everywhere.du):
+            reason = f"T vanishes for |u| >= {facts.vanishes_at:.4g}. {reason}"
+        return Assumption("A2", HOLDS, basis, reason)
+    reaches_all = math.isfinite(value.du) and (facts.source_is_discrete or math.isfinite(value.dx))
+    if math.isinf(facts.source_radius) and not reaches_all:
+        reason = (
+            "T is Lipschitz on bounded sets, but no bound is known for all points of the unbounded "
+            "source: truncate it, or cut T off in x."
+        )
+        return Assumption("A2", CUTOFF, basis, reason)
+    number = (
+        f"Lipschitz constants at most {value.du:.4g} in u and {value.dx:.4g} in x for |u| <= "
+        f"{facts.radius:.4g} and x in the support of the source."
+    )
+    if not math.isfinite(value.du):
+        number = "The Lipschitz constant on bounded sets is finite; no useful bound is known."
+    if facts.is_given:
+        return Assumption("A2", ON_BALL, basis, f"{number} Without the ball no bound is known.")
+    reason = f"No bound is known for all u: constants grow with |u|. {number}"
+    return Assumption("A2", CUTOFF, basis, reason)
+
+
+def _compact(facts: Facts) -> Assumption:
+    radii = {"source": facts.source_radius, "target": facts.target_radius}
+    unbounded = [name for name, radius in radii.items() if math.isinf(radius)]
+    if unbounded:
+        reason = f"The {' and the '.join(unbounded)} has unbounded support: truncate it."
+        return Assumption("A3", FAILS, _DECLARED, reason)
+    reason = f"Radii {facts.source_radius:.4g} (source) and {facts.target_radius:.4g} (target)."
+    return Assumption("A3", HOLDS, _DECLARED, reason)
+
+
+def _growth(facts: Facts, lipschitz: Assumption) -> Assumption:
+    bounded = math.isfinite(facts.everywhere.norm) or math.isfinite(facts.vanishes_at)
+    if lipschitz.verdict in (UNKNOWN, FAILS) and not bounded:
+        return Assumption("A4", UNKNOWN, "", "It would follow from A2.")
+    if bounded:
+        norm = facts.everywhere.norm if facts.inside is None else facts.inside.norm
+        reason = f"T is bounded: |T| <= {min(norm, facts.everywhere.norm):.4g}."
+        return Assumption("A4", HOLDS, _basis(facts.best, "bounds"), reason)
+    if lipschitz.verdict == HOLDS and facts.order <= 2:
+        reason = "From A2: |T(u, x)| <= |T(0, x)| + L |u|, and |T(0, x)| <= |T(0, 0)| + L |x|."
+        return Assumption("A4", HOLDS, lipschitz.basis, reason)
+    value = facts.ball
+    if math.isinf(facts.source_radius) and not math.isfinite(min(value.norm, value.dx)):
+        reason = "T is bounded on bounded sets, but the source is not one."
+        return Assumption("A4", CUTOFF, _INSPECTED, reason)
+    reason = "T is bounded on bounded sets."
+    if facts.order > 2:
+        reason += f" For p = {facts.order:g} it may grow like |u|^(1/(p - 1)) only."
+    if facts.is_given:
+        return Assumption("A4", ON_BALL, _INSPECTED, reason)
+    return Assumption("A4", CUTOFF, _INSPECTED, reason)
+
+
+def _second_derivatives(facts: Facts) -> Assumption:
+    value, second = facts.best, facts.second
+    if facts.kinds.kind_u == Kind.UNKNOWN:
+        return Assumption("A5", UNKNOWN, "", f"The program contains {_because(facts.kinds)}.")
+    basis = _basis(value, "kind", "bounds")
+    if math.isfinite(bound_of_second(facts.everywhere)) or math.isfinite(facts.vanishes_at):
+        if math.isfinite(bound_of_second(facts.everywhere)):
+            second = bound_of_second(facts.everywhere)
+        return Assumption("A5", HOLDS, basis, f"M = {second:.4g} for all u.")
+    number = f"M = {bound_of_second(facts.ball):.4g} for |u| <= {facts.radius:.4g}."
+    if not math.isfinite(bound_of_second(facts.ball)):
+        number = "M is finite on bounded sets; no useful bound is known."
+    if math.isinf(facts.source_radius) and not math.isfinite(bound_of_second(facts.ball)):
+        return Assumption("A5", CUTOFF, basis, f"{number} The source is unbounded.")
+    if facts.is_given:
+        return Assumption("A5", ON_BALL, basis, number)
+    return Assumption("A5", CUTOFF, basis, f"No bound is known for all u. {number}")
+
+
+def _discrete(facts: Facts) -> Assumption:
+    discrete = {"source": facts.source_is_discrete, "target": facts.target_is_discrete}
+    others = [name for name, value in discrete.items() if not value]
+    if others:
+        verb = "are" if len(others) > 1 else "is"
+        reason = f"The {' and the '.join(others)} {verb} not discrete."
+        return Assumption("A6", FAILS, _DECLARED, reason)
+    return Assumption("A6", HOLDS, _DECLARED, "Both laws have finitely many atoms.")
+
+
+def both_theorems(
+    assumptions: tuple[Assumption, ...], facts: Facts, acts_pointwise: bool
+) -> tuple[Theorem, Theorem]:
+    """The verdicts on the theorems of Tanguy (TMLR 2023)."""
+    verdict = {a.name: a.verdict for a in assumptions}
+    if not acts_pointwise:
+        reason = "Points of a batch influence each other: T is no function of (u, x)."
+        first, second = (Theorem(f"Theorem {i}", "does not apply", reason) for i in (1, 2))
+        return first, second
+    step = "The start needs a law with a density, and the step size must be below alpha_0."
+    paths = _theorem("Theorem 1", verdict, ("A1", "A2", "A3", "A4", "A5"), facts, on_ball=False)
+    noised = "The noise needs a density (a Gaussian has one) and a level above zero."
+    runs = _theorem("Theorem 2", verdict, ("A1", "A2", "A4", "A5", "A6", "A7"), facts, on_ball=True)
+    conditions = {"Theorem 1": step, "Theorem 2": noised}
+    theorems = []
+    for theorem in (paths, runs):
+        reason = theorem.reason
+        if theorem.verdict.startswith("applies"):
+            reason = f"{reason} {conditions[theorem.name]}".strip()
+        theorems.append(Theorem(theorem.name, theorem.verdict, reason))
+    return theorems[0], theorems[1]
+
+
+def _list(names: list[str], verb: str) -> str:
+    """The names with a verb: "A1 fails", "A1, A2 and A3 fail"."""
+    if len(names) == 1:
+        return f"{names[0]} {verb}s"
+    return f"{', '.join(names[:-1])} and {names[-1]} {verb}"
+
+
+def _theorem(
+    name: str, verdict: dict[str, str], needed: tuple[str, ...], facts: Facts, *, on_ball: bool
+) -> Theorem:
+    missing = [a for a in needed if verdict[a] == FAILS]
+    if missing:
+        silent = " The theorem is then silent; it does not say that convergence fails."
+        return Theorem(name, "does not apply", f"{_list(missing, 'fail')}.{silent}")
+    doubtful = [a for a in needed if verdict[a] == UNKNOWN]
+    if doubtful:
+        return Theorem(name, "unknown", f"{' and '.join(doubtful)} could not be decided.")
+    order = ""
+    if facts.order != 2:
+        order = f"For p = {facts.order:g} the paper only sketches the extension."
+        if on_ball:
+            reason = f"For p = {facts.order:g} it is open whether SW_p^p is path differentiable."
+            return Theorem(name, "unknown", reason)
+    local = [a for a in needed if verdict[a] in (ON_BALL, CUTOFF)]
+    if not local:
+        ball = "The scheme must project on a ball." if on_ball and not facts.is_given else ""
+        return Theorem(name, "applies", f"{order} {ball}".strip())
+    names = _list(local, "hold")
+    if on_ball and facts.is_given and all(verdict[a] == ON_BALL for a in local):
+        reason = (
+            f"{names} on the ball of radius {facts.radius:.4g}, which the projected scheme "
+            "never leaves: there T equals its product with a smooth cut-off of larger radius."
+        )
+        return Theorem(name, "applies", f"{reason} {order}".strip())
+    reason = (
+        f"{names} for T times a smooth cut-off. The scheme for T itself is the same until it "
+        "leaves the ball on which the cut-off is 1."
+    )
+    if on_ball and not facts.is_given:
+        reason += " Give the radius of the ball on which the scheme projects."
+    return Theorem(name, "applies with the cut-off", f"{reason} {order}".strip())
