@@ -161,7 +161,7 @@ def test_the_page_refers_to_nothing_outside_of_itself(flow_page):
 
 
 def test_every_id_is_there_once(flow_page):
-    assert flow_page.tags.count("svg") == 3
+    assert flow_page.tags.count("svg") == 4
     assert len(set(flow_page.ids)) == len(flow_page.ids)
 
 
@@ -177,6 +177,7 @@ def test_the_page_has_all_that_a_reader_needs(flow_page):
         "95 % interval [0.480, 0.544], inside 0.5 ± 0.2.",
         "Order of convergence.",
         "Distance to the flow over flow time.",
+        "Fluctuation around the flow.",
         "Loss over flow time.",
         "Results at every step size",
         "Claims",
@@ -212,7 +213,7 @@ def test_the_table_holds_the_numbers_of_the_results(flow_run, flow_page):
 
 def test_figures_lie_beside_the_page_and_come_out_the_same_again(flow_run):
     files = {p.name: p.read_bytes() for p in (flow_run / "figures").iterdir()}
-    names = ("loss", "order", "paths")
+    names = ("fluctuation", "loss", "order", "paths")
     assert sorted(files) == sorted(f"{name}.{kind}" for name in names for kind in ("png", "svg"))
     page = (flow_run / "report.html").read_bytes()
     write_report(flow_run)

@@ -111,7 +111,8 @@ def _training_drawings(study: Study, ran: xr.Dataset) -> Iterator[Drawing]:
         margin = study.expect.tolerance if study.kind == "training" and study.expect else None
         draw = lambda ax: plot.paired_differences(ran, ax, variable=variable, margin=margin)
         band = " The shaded band counts as no difference." if margin else ""
-        yield _draw("paired", "Differences of the final loss", f"{_PAIRED}{band}", draw)
+        height = 1.2 + 0.45 * (len(study.schemes) - 1) * ran.sizes["step_size"]
+        yield _draw("paired", "Differences of the final loss", f"{_PAIRED}{band}", draw, height)
 
 
 def _loss_to_show(ran: xr.Dataset) -> tuple[str, str]:
@@ -129,7 +130,7 @@ def _generated_drawing(study: Study, ran: xr.Dataset) -> Iterator[Drawing]:
     whose = f"T(u, x) for fresh latent points x, with the last parameters u of {made.whose},"
     if study.target.kind == "digits":
         draw = lambda ax: plot.generated_images(made.points, made.real, ax)
-        yield _draw("generated", title, f"{whose} beside real images.", draw)
+        yield _draw("generated", title, f"{whose} beside real images.", draw, height=3.0)
     else:
         latent = made.latent if made.latent.shape[1] == 2 else None
         draw = lambda ax: plot.clouds(made.real, made.points, latent, ax)
@@ -202,9 +203,11 @@ def _has_run(dataset: xr.Dataset) -> np.ndarray:
     return (dataset["diverged_at"] > -2).all(["arm", "repetition"]).values
 
 
-def _draw(name: str, title: str, caption: str, draw: Callable[[Axes], object]) -> Drawing:
+def _draw(
+    name: str, title: str, caption: str, draw: Callable[[Axes], object], height: float = 4.1
+) -> Drawing:
     with plot.figure_style():
-        figure = Figure(layout="constrained")
+        figure = Figure(figsize=(6.6, height), layout="constrained")
         draw(figure.subplots())
     return Drawing(name, title, caption.strip(), figure)
 

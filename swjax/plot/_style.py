@@ -57,10 +57,12 @@ def figure_style() -> Iterator[None]:
         yield
 
 
-def axes_or_new(ax: Axes | None) -> Axes:
-    """The given Axes, or one on a new figure, both dressed alike."""
+def axes_or_new(ax: Axes | None, height: float | None = None) -> Axes:
+    """The given Axes, or one on a new figure of some height in inches, both dressed alike."""
     if ax is None:
-        _, ax = plt.subplots(layout="constrained")
+        figure, ax = plt.subplots(layout="constrained")
+        if height is not None:
+            figure.set_figheight(height)
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(MUTED)
     ax.tick_params(which="both", color=MUTED, labelcolor=INK)

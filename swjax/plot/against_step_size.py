@@ -199,13 +199,14 @@ def paired_differences(
     >>> [text.get_text() for text in ax.get_yticklabels()]
     ['noised']
     """
+    dataset = sorted_by_step(dataset_of(results))
+    need(dataset, variable)
+    names = arm_names(dataset)
+    if len(names) < 2:
+        raise ValueError("A paired comparison needs at least two arms.")
     with figure_style():
-        ax = axes_or_new(ax)
-        dataset = sorted_by_step(dataset_of(results))
-        need(dataset, variable)
-        names = arm_names(dataset)
-        if len(names) < 2:
-            raise ValueError("A paired comparison needs at least two arms.")
+        num_rows = (len(names) - 1) * dataset.sizes["step_size"]
+        ax = axes_or_new(ax, height=1.2 + 0.45 * num_rows)
         first = one_arm(dataset, baseline or names[0])
         base = _final_values(first, variable)
         steps = dataset["step_size"].values

@@ -179,27 +179,24 @@ def norms_in_ball(
         for i, name in enumerate(names):
             arm = dataset["max_norm"].isel(arm=i) if "arm" in dataset.dims else dataset["max_norm"]
             largest = arm.max([d for d in arm.dims if d != "time"], skipna=True)
-            style = {"color": CATEGORICAL[i % 6]}
             radius = radii[name]
             ratio = "" if radius is None else f"\n$\\max|u|/r$ = {float(largest[-1]) / radius:.7f}"
+            style = {"color": CATEGORICAL[i % 6], "linestyle": LINE_STYLES[i % 6]}
             ax.plot(largest["time"], largest, label=f"{name}{ratio}", **style)
-            if radius is not None:
-                ax.axhline(radius, linestyle=":", linewidth=1.2, **style)
-                ax.annotate(
-                    f"$r$ = {radius:g}",
-                    (1.0, radius),
-                    xycoords=("axes fraction", "data"),
-                    xytext=(-2, 3),
-                    textcoords="offset points",
-                    ha="right",
-                    color=CATEGORICAL[i % 6],
-                    fontsize=8.5,
-                )
+        for radius in sorted({r for r in radii.values() if r is not None}):
+            mine = [i for i, name in enumerate(names) if radii[name] == radius]
+            _line_of_radius(ax, radius, CATEGORICAL[mine[0] % 6] if len(mine) == 1 else INK)
         ax.set_ylim(bottom=0)
         ax.margins(y=0.1)
         ax.set(xlabel=TIME, ylabel=r"largest norm so far  $\max_{t\alpha \leq s} |u^t|$")
         legend_outside(ax, "scheme")
     return ax
+
+
+def _line_of_radius(ax: Axes, radius: float, color: str) -> None:
+    ax.axhline(radius, linestyle=":", linewidth=1.2, color=color)
+    place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right"}
+    ax.annotate(f"$r$ = {radius:g}", (1, radius), (-2, 3), color=color, fontsize=8.5, **place)
 
 
 def _at_step_size(dataset: xr.Dataset, step_size: float | None) -> xr.Dataset:

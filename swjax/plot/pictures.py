@@ -169,7 +169,7 @@ def generated_images(
     wide = grids[0].shape[1]
     gap = np.full((grids[0].shape[0], 2 * width), np.nan)
     with figure_style():
-        ax = axes_or_new(ax)
+        ax = axes_or_new(ax, height=3.0)
         ax.imshow(
             np.hstack([grids[0], gap, grids[1]]),
             cmap="gray",

@@ -1,0 +1,38 @@
+"""What every script here does: run one study, say its verdict, save its figure."""
+
+import sys
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from rich.console import Console
+
+from swjax.experiment import Sweep, run
+from swjax.experiment.tables import verdict_table
+
+HERE = Path(__file__).parent
+
+
+def run_study(config: str) -> Sweep:
+    """Run `configs/<config>.yaml`, or continue it, and print its verdicts.
+
+    Words on the command line, such as `repetitions=16`, override values of the study; the results
+    then go to `runs/<config>-changed`.
+    """
+    console, overrides = Console(highlight=False), sys.argv[1:]
+    name = f"{config}-changed" if overrides else config
+    study = HERE.parent / "configs" / f"{config}.yaml"
+    output = HERE.parent / "runs" / name
+    sweep = run(study, output=output, overrides=overrides, console=console)
+    console.print(verdict_table([sweep.summary]))
+    console.print(f"Report: {sweep.folder / 'report.html'}", soft_wrap=True)
+    return sweep
+
+
+def save(ax: Axes) -> None:
+    """Save the figure under the name of the script, in `experiments/figures`."""
+    path = HERE / "figures" / f"{Path(sys.argv[0]).stem}.png"
+    path.parent.mkdir(exist_ok=True)
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+    Console(highlight=False).print(f"Figure: {path}", soft_wrap=True)
