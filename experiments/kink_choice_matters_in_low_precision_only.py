@@ -179,7 +179,12 @@ def main() -> None:
         for i, arm in enumerate(list(ARMS)[1:]):
             differences = [results[d][arm][0] - results[d][base][0] for d in DTYPES]
             mean = np.array([d.mean() for d in differences])
-            width = np.array([1.96 * d.std(ddof=1) / len(d) ** 0.5 for d in differences])
+            width = np.array(
+                [
+                    stats.t.ppf(0.975, len(d) - 1) * d.std(ddof=1) / len(d) ** 0.5
+                    for d in differences
+                ]
+            )
             at = place + 0.15 * (i - 1)
             right.errorbar(at, mean, width, fmt="o", ms=4, color=CATEGORICAL[i], label=arm)
         right.set_xticks(place, DTYPES)

@@ -160,12 +160,19 @@ def path_integral_residual(
         (8.0, True)
     """
     curve, ends, num_segments = as_curve(path, num_segments)
-    values = map_nodes(lambda s: scalar(f(curve(*s))), ends, chunk_size)
-    speeds = speeds_along(oracle, curve, num_segments, midpoints(num_nodes), chunk_size)
-    increments = values[1:] - values[:-1]
-    integrals, bounds, _ = integrate(speeds)
-    residuals = increments - integrals
-    return PathIntegral(residuals.sum(), values[-1] - values[0], integrals.sum(), residuals, bounds)
+    nodes = midpoints(num_nodes)
+
+    @jax.jit
+    def compute():
+        values = map_nodes(lambda s: scalar(f(curve(*s))), ends, chunk_size)
+        speeds = speeds_along(oracle, curve, num_segments, nodes, chunk_size)
+        increments = values[1:] - values[:-1]
+        integrals, bounds, _ = integrate(speeds)
+        residuals = increments - integrals
+        increment = values[-1] - values[0]
+        return PathIntegral(residuals.sum(), increment, integrals.sum(), residuals, bounds)
+
+    return compute()
 
 
 def circulation(
@@ -210,8 +217,9 @@ def circulation(
     else:
         loop = jax.tree.map(lambda v: jnp.concatenate([v, v[:1]]), polygon(loop))
     curve, _, num_segments = as_curve(loop, num_segments)
-    speeds = speeds_along(oracle, curve, num_segments, midpoints(num_nodes), chunk_size)
-    return integrate(speeds)[0].sum()
+    nodes = midpoints(num_nodes)
+    speeds = lambda: speeds_along(oracle, curve, num_segments, nodes, chunk_size)
+    return jax.jit(lambda: integrate(speeds())[0].sum())()
 
 
 def check_conservative(
@@ -262,15 +270,16 @@ def check_conservative(
             f"num_nodes must be at least three increasing positive integers, found {num_nodes}"
         )
     curve, ends, num_segments = as_curve(path, num_segments)
-    nodes = jnp.concatenate([midpoints(int(n)) for n in levels])
+    nodes = np.concatenate([midpoints(int(n)) for n in levels])
     # One evaluation serves all levels; the levels are cut apart afterwards.
 
     @jax.jit
     def evaluate(ends):
         values = map_nodes(lambda s: scalar(f(curve(*s))), ends, chunk_size)
-        return values, speeds_along(oracle, curve, num_segments, nodes, chunk_size)
+        speeds = speeds_along(oracle, curve, num_segments, nodes, chunk_size)
+        return values, speeds, jax.vmap(lambda s: curve(*s))(ends)
 
-    values, speeds = (np.asarray(a) for a in evaluate(ends))
+    values, speeds, vertices = jax.tree.map(np.asarray, evaluate(ends))
     eps = float(np.finfo(values.dtype).eps)
     values, speeds = values.astype(np.float64), speeds.astype(np.float64)
     increments = np.diff(values)
@@ -281,7 +290,7 @@ def check_conservative(
         residuals.append(increments - integrals)
         bounds.append(bound)
     rounding = _ROUNDING_ULPS * eps * (np.abs(values[1:]) + np.abs(values[:-1]) + size)
-    return _judge(levels, np.stack(residuals), bounds[-1], rounding, curve)
+    return _judge(levels, np.stack(residuals), bounds[-1], rounding, vertices)
 
 
 # A residual within this many units in the last place of the numbers it is the difference of counts
@@ -290,7 +299,11 @@ _ROUNDING_ULPS = 64
 
 
 def _judge(
-    levels: np.ndarray, residuals: np.ndarray, bound: np.ndarray, rounding: np.ndarray, curve
+    levels: np.ndarray,
+    residuals: np.ndarray,
+    bound: np.ndarray,
+    rounding: np.ndarray,
+    vertices: PyTree,
 ) -> Conservativity:
     allowed = 2 * bound + rounding
     finest, coarser = np.abs(residuals[-1]), np.abs(residuals[:-1]).max(0)
@@ -307,7 +320,6 @@ def _judge(
         verdict = "undecided" if (excess > 1).any() else "conservative"
     rms = np.sqrt((residuals**2).mean(1))
     order, low, high = _fit_order(levels, residuals, np.sqrt((rounding**2).mean()))
-    end = curve(jnp.asarray(worst), jnp.ones(()))
     return Conservativity(
         verdict,
         levels,
@@ -318,8 +330,8 @@ def _judge(
         worst,
         float(residuals[-1, worst]),
         float(allowed[worst]),
-        curve(jnp.asarray(worst), jnp.zeros(())),
-        end,
+        jax.tree.map(lambda v: v[worst], vertices),
+        jax.tree.map(lambda v: v[worst + 1], vertices),
     )
 
 

@@ -276,13 +276,21 @@ def conventions() -> tuple[Convention, ...]:
         >>> [c.reverse for c in conventions() if c.name == "jnp.maximum(t, 0)"]
         [0.5]
     """
-    found = []
-    for name, function, point, left, right in _KINKS:
-        t = jnp.asarray(point, float)
-        forward = jax.jvp(function, (t,), (jnp.ones_like(t),))[1]
-        reverse = jax.grad(function)(t)
-        found.append(Convention(name, point, float(forward), float(reverse), left, right))
-    return tuple(found)
+    points = [jnp.asarray(row[2], float) for row in _KINKS]
+
+    @jax.jit
+    def derivatives(points):
+        functions = [row[1] for row in _KINKS]
+        forward = [
+            jax.jvp(f, (t,), (jnp.ones_like(t),))[1] for f, t in zip(functions, points, strict=True)
+        ]
+        return forward, [jax.grad(f)(t) for f, t in zip(functions, points, strict=True)]
+
+    rows = zip(_KINKS, *derivatives(points), strict=True)
+    return tuple(
+        Convention(name, point, float(forward), float(reverse), left, right)
+        for (name, _, point, left, right), forward, reverse in rows
+    )
 
 
 def report() -> str:

@@ -6,6 +6,7 @@ of the function. On each segment the speed h(s) = v(g(s)) . g'(s) is sampled at 
 midpoints. The midpoint rule errs by at most TV(h) / (2 N) for h of bounded variation.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -43,9 +44,15 @@ def sample_polygon(
         raise ValueError(
             f"a polygon needs at least two vertices, found num_vertices={num_vertices}"
         )
+    dtype = jnp.result_type(*jax.tree.leaves(center))
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"center must hold floating-point arrays, found {dtype}")
+    return _sample_polygon(key, center, radius, num_vertices)
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _sample_polygon(key, center, radius, num_vertices):
     flat, unravel = ravel_pytree(center)
-    if not jnp.issubdtype(flat.dtype, jnp.floating):
-        raise TypeError(f"center must hold floating-point arrays, found {flat.dtype}")
     direction_key, length_key = jax.random.split(key)
     normal = jax.random.normal(direction_key, (num_vertices, flat.size), flat.dtype)
     uniform = jax.random.uniform(length_key, (num_vertices, 1), flat.dtype)
@@ -53,11 +60,11 @@ def sample_polygon(
     return jax.vmap(unravel)(flat[None] + length * normal)
 
 
-def midpoints(num_nodes: int) -> Float[Array, " nodes"]:
+def midpoints(num_nodes: int) -> np.ndarray:
     """Midpoints of `num_nodes` equal cells of [0, 1]."""
     if num_nodes < 1:
         raise ValueError(f"num_nodes must be at least 1, found {num_nodes}")
-    return (jnp.arange(num_nodes) + 0.5) / num_nodes
+    return (np.arange(num_nodes) + 0.5) / num_nodes
 
 
 def polygon(path: PyTree) -> PyTree:
@@ -92,9 +99,9 @@ def as_curve(path: PyTree | Curve, num_segments: int):
         curve = lambda j, s: jax.tree.map(
             lambda v: v[j] + s.astype(v.dtype) * (v[j + 1] - v[j]), vertices
         )
-    index = jnp.minimum(jnp.arange(num_segments + 1), num_segments - 1)
-    position = jnp.zeros(num_segments + 1).at[-1].set(1.0)
-    return curve, (index, position), num_segments
+    index = np.minimum(np.arange(num_segments + 1), num_segments - 1)
+    position = (np.arange(num_segments + 1) == num_segments).astype(float)
+    return curve, (jnp.asarray(index), jnp.asarray(position)), num_segments
 
 
 def check_closed(loop: Curve) -> None:
@@ -112,11 +119,11 @@ def speeds_along(
     oracle: Callable,
     curve: Callable,
     num_segments: int,
-    nodes: Float[Array, " nodes"],
+    nodes: np.ndarray,
     chunk_size: int | None,
 ) -> Float[Array, "segments nodes_and_ends"]:
     """v(g(s)) . g'(s) at both ends of every segment and at the nodes between."""
-    positions = jnp.concatenate([jnp.zeros(1), nodes, jnp.ones(1)])
+    positions = np.concatenate([[0.0], nodes, [1.0]])
 
     def speed(node):
         j, s = node
@@ -126,8 +133,8 @@ def speeds_along(
         products = jax.tree.map(lambda v, w: jnp.vdot(v, w), value, velocity)
         return sum(jax.tree.leaves(products))
 
-    index = jnp.repeat(jnp.arange(num_segments), len(positions))
-    flat = map_nodes(speed, (index, jnp.tile(positions, num_segments)), chunk_size)
+    index = jnp.asarray(np.repeat(np.arange(num_segments), len(positions)))
+    flat = map_nodes(speed, (index, jnp.asarray(np.tile(positions, num_segments))), chunk_size)
     return flat.reshape(num_segments, len(positions))
 
 
@@ -135,9 +142,12 @@ def map_nodes(
     fun: Callable, nodes: tuple[Int[Array, " n"], Float[Array, " n"]], chunk_size: int | None
 ):
     """`fun` at every node (segment, position), `chunk_size` of them at a time."""
-    if chunk_size is None or nodes[0].shape[0] <= chunk_size:
+    num = nodes[0].shape[0]
+    if chunk_size is None or num <= chunk_size:
         return jax.vmap(fun)(nodes)
-    return jax.lax.map(fun, nodes, batch_size=chunk_size)
+    # The last chunk is filled up with copies of the last node, so that all have one shape.
+    fill = lambda v: jnp.pad(v, (0, -num % chunk_size), mode="edge").reshape(-1, chunk_size)
+    return jax.lax.map(jax.vmap(fun), jax.tree.map(fill, nodes)).reshape(-1)[:num]
 
 
 def integrate(speeds):
