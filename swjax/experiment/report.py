@@ -171,6 +171,7 @@ def _measurements(run: _Run) -> Html:
     """What else was measured, beyond the table of results."""
     shown = {"largest distance to the flow", "final loss", "largest norm"}
     rest = [m for m in run.summary.get("measurements", []) if m["measurement"] not in shown]
+    rest.sort(key=lambda m: m["measurement"])
     if not rest:
         return Html()
     columns = [Column(c, "text") for c in ("measurement", "scheme")]
@@ -189,7 +190,9 @@ def _measurements(run: _Run) -> Html:
         ]
         for m in rest
     ]
-    return html.section("Further measurements", html.table(columns, rows))
+    words = "Beside exact values, brackets hold three standard errors." if exact else ""
+    note = tag("p", words) if words else Html()
+    return html.section("Further measurements", note, html.table(columns, rows))
 
 
 def _diagnoses(run: _Run) -> Html:

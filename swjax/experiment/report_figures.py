@@ -74,28 +74,27 @@ def _flow_drawings(study: FlowStudy, ran: xr.Dataset, arm: str) -> Iterator[Draw
         yield _fluctuation_drawing(study, ran, arm, suffix, of_arm)
     variable, title = _loss_to_show(ran)
     draw = lambda ax: plot.loss_against_time(ran, ax, arm=arm, variable=variable)
-    yield _draw(f"loss{suffix}", f"{title}{of_arm}", _LOSS, draw)
+    yield _draw(f"loss{suffix}", f"{title}{of_arm}", _LOSS[variable], draw)
 
 
 def _fluctuation_drawing(
     study: FlowStudy, ran: xr.Dataset, arm: str, suffix: str, of_arm: str
 ) -> Drawing:
-    """The mean-square deviation at a quarter of the horizon, against the closed form."""
+    """The mean-square deviation where it is largest, against the closed form."""
     problem = translation_problem(study, arm)
     starts = ran["flow_path"].isel(time=0).values
-    quarter = ran["time"].sel(time=study.horizon / 4, method="nearest").values
+    squares = problem.mean_square_deviation(min(study.step_sizes), starts, ran["time"].values)
+    time = float(ran["time"][squares.reshape(-1, squares.shape[-1]).mean(axis=0).argmax()])
     exact = [
-        float(np.mean(problem.mean_square_deviation(float(size), starts, [quarter])) / size)
+        float(np.mean(problem.mean_square_deviation(float(size), starts, [time])) / size)
         for size in ran["step_size"].values
     ]
-    limit = float(np.mean(problem.fluctuation(starts, [quarter])))
+    limit = float(np.mean(problem.fluctuation(starts, [time])))
     return _draw(
         f"fluctuation{suffix}",
         f"Fluctuation around the flow{of_arm}",
         _FLUCTUATION,
-        lambda ax: plot.fluctuation_constant(
-            ran, ax, arm=arm, time=float(quarter), exact=exact, limit=limit
-        ),
+        lambda ax: plot.fluctuation_constant(ran, ax, arm=arm, time=time, exact=exact, limit=limit),
     )
 
 
@@ -106,7 +105,7 @@ def _training_drawings(study: Study, ran: xr.Dataset) -> Iterator[Drawing]:
         yield _draw("norms", "Norms against the radius", _NORMS, draw)
     variable, title = _loss_to_show(ran)
     draw = lambda ax: plot.loss_against_time(ran, ax, variable=variable)
-    yield _draw("loss", title, _LOSS, draw)
+    yield _draw("loss", title, _LOSS[variable], draw)
     if len(study.schemes) > 1:
         margin = study.expect.tolerance if study.kind == "training" and study.expect else None
         draw = lambda ax: plot.paired_differences(ran, ax, variable=variable, margin=margin)
@@ -151,7 +150,10 @@ _FLUCTUATION = (
     "Mean over repetitions of the squared distance to the flow at one time, divided by the step "
     "size, with three standard errors, against the closed form at every step size and its limit."
 )
-_LOSS = "Mean over repetitions, in a band that holds the middle half of them."
+_LOSS = {
+    "loss": "Mean over repetitions, in a band that holds the middle half of them.",
+    "sample_loss": "Mean over repetitions.",
+}
 _NORMS = (
     "The largest norm of the parameter vector over all steps so far, all repetitions and all step "
     "sizes, against the radius of the ball (dotted)."

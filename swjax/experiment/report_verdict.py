@@ -81,7 +81,8 @@ def _measured(claim: dict[str, Any]) -> str:
         return measured
     band = _band(expected, tolerance)
     if expected - tolerance <= low and high <= expected + tolerance:
-        return f"{measured}, inside {band}"
+        reservation = ", which does not decide it" if claim["verdict"] == "undecided" else ""
+        return f"{measured}, inside {band}{reservation}"
     if claim["verdict"] == "holds" and abs(estimate - expected) <= tolerance:
         return f"{measured}, within {band}"
     if claim["verdict"] == "holds":
@@ -116,9 +117,9 @@ def _estimate(claim: dict[str, Any]) -> str:
 
 
 def _has_width(claim: dict[str, Any]) -> bool:
-    """Whether there is an interval; what is known for certain has none."""
+    """Whether there is an interval; a largest value seen, which is its own upper end, has none."""
     low, high = claim.get("low"), claim.get("high")
-    return low is not None and high is not None and high > low
+    return low is not None and high is not None and low < high and claim["estimate"] < high
 
 
 def _band(expected: Number, tolerance: Number) -> str:

@@ -86,8 +86,8 @@ def loss_against_time(
     r"""Loss over flow time, with the loss of the gradient flow where it is known.
 
     With one arm (or one chosen), a line per step size; with several arms, a line per arm at one
-    step size. Lines are means over the repetitions that did not diverge, bands lie between two
-    quantiles.
+    step size. Lines are means over the repetitions that did not diverge. Around the expected loss
+    bands lie between two quantiles; single minibatches scatter too much for that.
 
     Args:
         results: a sweep, or a dataset with `loss` (arm, step_size, repetition, time) and perhaps
@@ -108,20 +108,21 @@ def loss_against_time(
     >>> ax.get_yscale()
     'log'
     """
+    band = quantiles if variable == "loss" else None
     with figure_style():
         ax = axes_or_new(ax)
         dataset = dataset_of(results)
         need(dataset, variable)
         if arm is not None or len(arm_names(dataset)) == 1:
             dataset = sorted_by_step(one_arm(dataset, arm))
-            _bands_per_step_size(ax, finite_runs(dataset, dataset[variable]), quantiles)
+            _bands_per_step_size(ax, finite_runs(dataset, dataset[variable]), band)
             title = r"step size $\alpha$"
         else:
             dataset = _at_step_size(dataset, step_size)
             values = finite_runs(dataset, dataset[variable])
             for i, name in enumerate(arm_names(dataset)):
                 style = {"color": CATEGORICAL[i % 6], "linestyle": LINE_STYLES[i % 6]}
-                _band(ax, values.isel(arm=i), quantiles, label=name, **style)
+                _band(ax, values.isel(arm=i), band, label=name, **style)
             title = r"$\alpha =$ " + format_step_sizes([float(dataset["step_size"])])[0]
         if "flow_loss" in dataset:
             flow = dataset["flow_loss"]
@@ -211,14 +212,18 @@ def _at_step_size(dataset: xr.Dataset, step_size: float | None) -> xr.Dataset:
     return dataset.isel(step_size=index)
 
 
-def _bands_per_step_size(ax: Axes, values: xr.DataArray, quantiles) -> None:
+def _bands_per_step_size(
+    ax: Axes, values: xr.DataArray, quantiles: tuple[float, float] | None
+) -> None:
     steps = values["step_size"].values
     labels = format_step_sizes(steps.tolist())
     for i, color in enumerate(sequential_colors(len(steps))):
         _band(ax, values.isel(step_size=i), quantiles, color=color, label=labels[i])
 
 
-def _band(ax: Axes, values: xr.DataArray, quantiles, label: str, **style) -> None:
+def _band(
+    ax: Axes, values: xr.DataArray, quantiles: tuple[float, float] | None, label: str, **style
+) -> None:
     """Mean over the runs that did not diverge, with a band; none left is said in the legend."""
     runs = values.transpose("repetition", "time").values
     runs = runs[np.isfinite(runs).any(axis=1)]
@@ -227,8 +232,9 @@ def _band(ax: Axes, values: xr.DataArray, quantiles, label: str, **style) -> Non
         ax.plot([], [], label=f"{label} (no finite run)", **style)
         return
     times, runs = values["time"].values[recorded], runs[:, recorded]
-    low, high = np.quantile(runs, quantiles, axis=0)
-    ax.fill_between(times, low, high, color=style["color"], alpha=0.15, linewidth=0)
+    if quantiles is not None:
+        low, high = np.quantile(runs, quantiles, axis=0)
+        ax.fill_between(times, low, high, color=style["color"], alpha=0.15, linewidth=0)
     ax.plot(times, runs.mean(axis=0), label=label, **style)
 
 
