@@ -5,6 +5,10 @@ or plain arrays labelled by `as_results`.
 """
 
 from swjax.plot._results import as_results as as_results
+from swjax.plot._style import CATEGORICAL as CATEGORICAL
+from swjax.plot._style import INK as INK
+from swjax.plot._style import MUTED as MUTED
+from swjax.plot._style import axes_or_new as axes_or_new
 from swjax.plot._style import figure_style as figure_style
 from swjax.plot.against_step_size import fluctuation_constant as fluctuation_constant
 from swjax.plot.against_step_size import order_plot as order_plot
