@@ -83,7 +83,7 @@ def _place(
             continue  # the tag of a union: not in the file
         shown.append(str(step))
         parent = model
-        here = here[step] if present else None
+        here = here[step] if present else None  # pyrefly: ignore[unsupported-operation]
         model = _model_of(model, step, here)
     return ".".join(shown), parent if _is_model(parent) else None
 

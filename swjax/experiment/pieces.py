@@ -349,7 +349,7 @@ Start = Annotated[UniformBallStart | NetworkStart | FixedStart, Field(discrimina
 
 
 class ClosedFormReference(Piece):
-    """The flow of the translation problem, known exactly."""
+    """The flow of a translation, c + exp(-2 s / d) (u_0 - c), known exactly for any two laws."""
 
     kind: Literal["closed_form"]
 
@@ -385,7 +385,16 @@ class DrawsLossRecord(Piece):
     every: Count = Field(1, description="at every so many recorded times")
 
 
-LossRecord = Annotated[PopulationLossRecord | DrawsLossRecord, Field(discriminator="kind")]
+class ClosedFormLossRecord(Piece):
+    """The expected loss of a translation above its minimum, |u - c|^2 / d."""
+
+    kind: Literal["closed_form"]
+    every: Count = Field(1, description="at every so many recorded times")
+
+
+LossRecord = Annotated[
+    PopulationLossRecord | DrawsLossRecord | ClosedFormLossRecord, Field(discriminator="kind")
+]
 
 
 class Record(Piece):

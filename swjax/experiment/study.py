@@ -98,12 +98,12 @@ class _Study(pieces.Piece):
         ):
             if piece is not None and piece.kind == "population":
                 found += self._population_problems(place)
+            if piece is not None and piece.kind == "closed_form":
+                found += self._closed_form_problems(place)
         return found
 
     def _population_problems(self, place: str) -> list[str]:
-        instead = ", or record the loss over draws: {kind: draws, num: 64}" * (
-            place == "record.loss"
-        )
+        instead = ", or record the loss over draws: {kind: draws, num: 64}" * (place != "reference")
         found = []
         continuous = [
             name
@@ -119,6 +119,17 @@ class _Study(pieces.Piece):
             found.append(
                 f"{place}: the exact expected loss is known for p = 2, not {self.loss.p}{instead}"
             )
+        return found
+
+    def _closed_form_problems(self, place: str) -> list[str]:
+        found = []
+        if self.generator.kind != "translation":
+            found.append(
+                f"{place}: the closed form is that of the generator 'translation', "
+                f"not {self.generator.kind!r}; use {{kind: population}}"
+            )
+        if self.loss.p != 2 or self.loss.directions.kind != "uniform":
+            found.append(f"{place}: the closed form needs p = 2 and uniform directions")
         return found
 
     @model_validator(mode="after")
@@ -150,29 +161,11 @@ class FlowStudy(_Study):
                     f"a study of kind 'flow' compares {', '.join(pieces.SCHEMES)}, "
                     "one of kind 'training' any scheme"
                 )
-        if self.reference.kind == "closed_form":
-            found += self._closed_form_problems()
-        return found
-
-    def _closed_form_problems(self) -> list[str]:
-        found = []
-        if self.generator.kind != "translation":
-            found.append(
-                "reference: the closed form is that of the generator 'translation', "
-                f"not {self.generator.kind!r}; use {{kind: population}}"
-            )
-        unshifted = [law.model_copy(update={"shift": None}) for law in (self.source, self.target)]
-        if unshifted[0] != unshifted[1] or self.source.shift is not None or self.source.num_atoms:
-            found.append(
-                "reference: the closed form needs a target that is the source law, not "
-                "discretized, with a `shift` and nothing else changed"
-            )
-        found += [
-            f"{place}: the closed form is that of the free flow, and {scheme.kind!r} projects; "
-            "use {kind: population}"
-            for place, scheme in self.scheme_places.items()
-            if hasattr(scheme, "radius")
-        ]
+            if self.reference.kind == "closed_form" and hasattr(scheme, "radius"):
+                found.append(
+                    f"{place}: the closed form is that of the free flow, and {scheme.kind!r} "
+                    "projects; use {kind: population}"
+                )
         return found
 
 

@@ -1,0 +1,66 @@
+"""From results to verdicts: claims with estimate, interval, expectation and one of three words.
+
+A claim ``holds`` when its whole interval lies inside the band of what is expected, ``fails`` when
+it lies outside, and is ``undecided`` otherwise. Diverged runs are left out, and it is said how
+many.
+"""
+
+from typing import Any
+
+import xarray as xr
+
+from swjax.experiment.claims_flow import flow_claims
+from swjax.experiment.claims_training import training_claims
+from swjax.experiment.study import FlowStudy, Study
+
+
+def summarize(study: Study, dataset: xr.Dataset, status: str) -> dict[str, Any]:
+    """The content of ``summary.json``.
+
+    Args:
+        study: the study.
+        dataset: its results so far.
+        status: of the run: done, interrupted, running, failed.
+
+    Returns:
+        A dict with ``claims`` (claim, estimate, low, high, expected, tolerance, verdict, note),
+        ``measurements``, ``num_diverged`` by arm and step size, and what was run.
+    """
+    complete = "diverged_at" in dataset and bool((dataset["diverged_at"] > -2).all())
+    claims: list[dict] = []
+    measurements: list[dict] = []
+    if complete:
+        if isinstance(study, FlowStudy):
+            claims, measurements = flow_claims(study, dataset)
+        else:
+            claims, measurements = training_claims(study, dataset)
+    verdicts = [claim["verdict"] for claim in claims]
+    return {
+        "study": study.name,
+        "kind": study.kind,
+        "question": study.question,
+        "status": status,
+        "verdicts": {word: verdicts.count(word) for word in ("holds", "fails", "undecided")},
+        "claims": claims,
+        "measurements": measurements,
+        "num_diverged": diverged_counts(dataset),
+        "repetitions": study.repetitions,
+        "num_steps": {
+            f"{size:g}": int(n)
+            for size, n in zip(study.step_sizes, dataset["num_steps"].values, strict=True)
+        },
+    }
+
+
+def diverged_counts(dataset: xr.Dataset) -> dict[str, dict[str, int]]:
+    """How many runs diverged, by arm and step size; only where some did."""
+    if "diverged_at" not in dataset:
+        return {}
+    counts = (dataset["diverged_at"] >= 0).sum("repetition")
+    found: dict[str, dict[str, int]] = {}
+    for arm in dataset["arm"].values:
+        for size in dataset["step_size"].values:
+            num = int(counts.sel(arm=arm, step_size=size))
+            if num:
+                found.setdefault(str(arm), {})[f"{size:g}"] = num
+    return found

@@ -1,0 +1,201 @@
+"""The command line: ``swjax run | resume | report | list | check``.
+
+Exit codes: 0 done, 1 a verdict ``fails`` and ``--strict`` was given, 2 a mistake of the user (one
+message, no traceback), 130 interrupted.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from swjax.experiment.errors import UserError
+
+_EPILOG = """\
+examples:
+  swjax run configs/translation.yaml
+  swjax run configs/flow_digits.yaml step_sizes=[0.1,0.05] --output runs/mine
+  swjax run configs/*.yaml --strict
+  swjax resume runs/mine
+  swjax check configs/flow_mlp.yaml --time
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: the words after ``swjax``; those of the process by default.
+
+    Returns:
+        The exit code.
+    """
+    parser = _parser()
+    asked, rest = parser.parse_known_args(arguments)
+    if rest and (any(word[0] == "-" for word in rest) or not hasattr(asked, "words")):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:  # overrides after an option, which argparse leaves aside
+        asked.words += rest
+    console = Console(highlight=False)
+    try:
+        return asked.command(asked, console)
+    except UserError as error:
+        print(f"swjax: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        print("swjax: interrupted", file=sys.stderr)  # noqa: T201
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="swjax",
+        description="Run studies of SGD with sliced-Wasserstein losses.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run studies, or continue them where they stopped")
+    run.add_argument("words", nargs="+", metavar="CONFIG | KEY=VALUE")
+    run.add_argument("--output", metavar="DIR", help="run folder (default: runs/NAME)")
+    _common(run)
+    run.set_defaults(command=_run)
+
+    resume = commands.add_parser("resume", help="continue interrupted runs")
+    resume.add_argument("folders", nargs="+", metavar="DIR")
+    _common(resume)
+    resume.set_defaults(command=_resume)
+
+    report = commands.add_parser("report", help="judge results again and rewrite their report")
+    report.add_argument("folders", nargs="+", metavar="DIR")
+    report.add_argument("--strict", action="store_true", help="exit 1 when a verdict fails")
+    report.set_defaults(command=_report)
+
+    listing = commands.add_parser("list", help="what there is to run, and what has run")
+    listing.add_argument("what", nargs="?", choices=["runs", "configs"])
+    listing.set_defaults(command=_list)
+
+    check = commands.add_parser("check", help="validate studies and show what they would do")
+    check.add_argument("words", nargs="*", metavar="CONFIG | KEY=VALUE")
+    check.add_argument("--time", action="store_true", help="measure a few steps, estimate the time")
+    check.add_argument("--schema", action="store_true", help="print the JSON schema of a study")
+    check.set_defaults(command=_check)
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--strict", action="store_true", help="exit 1 when a verdict fails")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("--devices", type=int, metavar="N", help="use at most N local devices")
+
+
+def _configs_and_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Words with ``=`` that are not files are overrides; the rest are study files."""
+    overrides = [word for word in words if "=" in word and not Path(word).exists()]
+    configs = [word for word in words if word not in overrides]
+    if not configs:
+        raise UserError("name at least one study file, for instance configs/translation.yaml")
+    return configs, overrides
+
+
+def _run(asked: argparse.Namespace, console: Console) -> int:
+    from swjax.experiment.sweep import as_study, run
+
+    configs, overrides = _configs_and_overrides(asked.words)
+    studies = [as_study(config, overrides) for config in configs]  # all mistakes before any work
+    names = [study.name for study in studies]
+    if len(set(names)) < len(names) and len(studies) > 1:
+        raise UserError(f"two of these studies have one name: {', '.join(sorted(names))}")
+    outputs = [Path("runs") / name for name in names]
+    if asked.output is not None:
+        several = len(studies) > 1
+        outputs = [Path(asked.output) / name if several else Path(asked.output) for name in names]
+    jobs = [
+        lambda study=study, output=output: run(
+            study, output=output, console=_progress(asked, console), max_devices=asked.devices
+        )
+        for study, output in zip(studies, outputs, strict=True)
+    ]
+    return _do(jobs, outputs, asked, console)
+
+
+def _resume(asked: argparse.Namespace, console: Console) -> int:
+    from swjax.experiment.sweep import load, resume
+
+    for folder in asked.folders:
+        load(folder)
+    jobs = [
+        lambda folder=folder: resume(
+            folder, console=_progress(asked, console), max_devices=asked.devices
+        )
+        for folder in asked.folders
+    ]
+    return _do(jobs, [Path(folder) for folder in asked.folders], asked, console)
+
+
+def _report(asked: argparse.Namespace, console: Console) -> int:
+    from swjax.experiment.sweep import conclude
+
+    jobs = [lambda folder=folder: conclude(folder) for folder in asked.folders]
+    return _do(jobs, [Path(folder) for folder in asked.folders], asked, console)
+
+
+def _progress(asked: argparse.Namespace, console: Console) -> Console | None:
+    return None if asked.quiet else console
+
+
+def _do(
+    jobs: Sequence, folders: Sequence[Path], asked: argparse.Namespace, console: Console
+) -> int:
+    """Do one job after the other, then show the verdicts and where the reports are."""
+    from swjax.experiment.tables import verdict_table
+
+    sweeps = []
+    try:
+        for job, folder in zip(jobs, folders, strict=True):
+            if not getattr(asked, "quiet", False) and asked.command is not _report:
+                console.print(f"[bold]{folder}[/bold]")
+            sweeps.append(job())
+    except KeyboardInterrupt:
+        console.print(
+            f"Stopped; nothing is lost. Continue with: swjax resume {folders[len(sweeps)]}"
+        )
+        return 130
+    console.print(verdict_table([sweep.summary for sweep in sweeps]))
+    for sweep in sweeps:
+        console.print(f"Report: {sweep.folder / 'report.html'}", soft_wrap=True)
+    failed = any(sweep.summary["verdicts"]["fails"] for sweep in sweeps)
+    return 1 if failed and asked.strict else 0
+
+
+def _list(asked: argparse.Namespace, console: Console) -> int:
+    from swjax.experiment.tables import config_table, run_table
+
+    if asked.what in (None, "configs"):
+        console.print(config_table(Path("configs")))
+    if asked.what in (None, "runs"):
+        console.print(run_table(Path("runs")))
+    return 0
+
+
+def _check(asked: argparse.Namespace, console: Console) -> int:
+    if asked.schema:
+        from swjax.experiment.study import json_schema
+
+        console.print_json(json.dumps(json_schema()))
+        return 0
+    from swjax.experiment.plan import print_plan
+    from swjax.experiment.sweep import as_study
+
+    configs, overrides = _configs_and_overrides(asked.words)
+    studies = [as_study(config, overrides) for config in configs]
+    for study in studies:
+        print_plan(study, console, measure=asked.time)
+    return 0

@@ -1,0 +1,115 @@
+"""Results as labelled data: one dataset per cell, and all cells of a study as one."""
+
+import json
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from swjax.experiment.cell import place_times
+from swjax.experiment.store import RunFolder, read_dataset
+from swjax.experiment.study import Study, plain
+
+# Names, dimensions of a cell, and what the numbers are.
+VARIABLES: dict[str, tuple[tuple[str, ...], str]] = {
+    "distance": (("repetition", "time"), "|u_alpha(s) - flow(s)|"),
+    "loss": (("repetition", "time"), "expected loss, or its estimate over fixed draws"),
+    "sample_loss": (("repetition", "time"), "mean minibatch loss since the previous time"),
+    "norm": (("repetition", "time"), "|u_alpha(s)|"),
+    "max_norm": (("repetition", "time"), "largest norm of an iterate so far, over all steps"),
+    "diverged_at": (("repetition",), "first step whose iterate is not finite, or -1"),
+    "path": (("repetition", "time", "parameter"), "u_alpha(s)"),
+}
+
+
+def flow_times(study: Study) -> np.ndarray:
+    """The recorded flow times (N + 1,), from 0 to the horizon."""
+    return np.linspace(0.0, study.horizon, study.record.num_times + 1)
+
+
+def cell_dataset(
+    study: Study, arm: str, step_size: float, records: dict[str, np.ndarray]
+) -> xr.Dataset:
+    """Label what a cell recorded.
+
+    Args:
+        study: the study.
+        arm: name of the scheme.
+        step_size: its step size.
+        records: arrays by name, (R, N + 1, ...), and ``diverged_at`` (R,).
+
+    Returns:
+        A dataset with dimensions repetition, time (and parameter), and the study as an attribute.
+    """
+    data = {
+        name: xr.Variable(VARIABLES[name][0], values, {"long_name": VARIABLES[name][1]})
+        for name, values in sorted(records.items())
+    }
+    num_steps = place_times(flow_times(study), step_size).num_steps
+    return xr.Dataset(
+        data,
+        coords={
+            "repetition": np.arange(study.repetitions),
+            "time": ("time", flow_times(study), {"long_name": "flow time"}),
+        },
+        attrs={
+            "study": json.dumps(plain(study)),
+            "arm": arm,
+            "step_size": step_size,
+            "num_steps": num_steps,
+            "batch_width": study.repetitions,
+        },
+    )
+
+
+def combine(folder: RunFolder, study: Study) -> xr.Dataset:
+    """All finished cells of a run as one labelled dataset; cells not there yet are missing values.
+
+    Returns:
+        Dimensions arm, step_size, repetition, time (and parameter). Besides the variables of the
+        cells: ``num_steps`` (step_size) and, for a study with a reference, ``flow_path``,
+        ``flow_loss``, ``flow_error``.
+    """
+    arms = list(study.schemes)
+    shape = (len(arms), len(study.step_sizes))
+    stacked: dict[str, np.ndarray] = {}
+    dims: dict[str, tuple] = {}
+    for i, arm in enumerate(arms):
+        for j, step_size in enumerate(study.step_sizes):
+            path = folder.cell_path(arm, step_size)
+            if not path.exists():
+                continue
+            for name, values in read_dataset(path).data_vars.items():
+                name = str(name)
+                if name not in stacked:
+                    missing = -2 if values.dtype.kind == "i" else np.nan
+                    stacked[name] = np.full(shape + values.shape, missing, values.dtype)
+                    dims[name] = ("arm", "step_size", *values.dims)
+                stacked[name][i, j] = values.values
+    data: dict[str, Any] = {
+        name: (dims[name], values, {"long_name": VARIABLES[name][1]})
+        for name, values in stacked.items()
+    }
+    times = flow_times(study)
+    steps = [place_times(times, step_size).num_steps for step_size in study.step_sizes]
+    data["num_steps"] = (("step_size",), np.array(steps, np.int64))
+    radii = [getattr(scheme, "radius", None) for scheme in study.schemes.values()]
+    dataset = xr.Dataset(
+        data,
+        coords={
+            "arm": arms,
+            "step_size": ("step_size", list(study.step_sizes), {"long_name": "step size"}),
+            "repetition": np.arange(study.repetitions),
+            "time": ("time", times, {"long_name": "flow time"}),
+        },
+        attrs={
+            "study": json.dumps(plain(study)),
+            "name": study.name,
+            "kind": study.kind,
+            "batch_width": study.repetitions,
+            "radius": json.dumps(radii),
+        },
+    )
+    if folder.reference_path.exists():
+        dataset = dataset.merge(read_dataset(folder.reference_path))
+    return dataset

@@ -1,0 +1,100 @@
+"""One claim, one measurement: the dicts that ``summary.json`` is made of."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from swjax.convergence import Interval, Verdict
+
+
+def claim(
+    text: str,
+    *,
+    estimate: float,
+    low: float,
+    high: float,
+    expected: float,
+    tolerance: float,
+    verdict: Verdict,
+    note: str = "",
+) -> dict[str, Any]:
+    """A claim with its verdict.
+
+    Args:
+        text: the claim, a sentence.
+        estimate: what was measured.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        expected: what the claim says.
+        tolerance: half the width of the band around it that counts as equal.
+        verdict: holds, fails or undecided.
+        note: what a reader must know: runs left out, why undecided.
+    """
+    return {
+        "claim": text,
+        "estimate": float(estimate),
+        "low": float(low),
+        "high": float(high),
+        "expected": float(expected),
+        "tolerance": float(tolerance),
+        "verdict": verdict,
+        "note": note,
+    }
+
+
+def undecided(text: str, expected: float, tolerance: float, note: str) -> dict[str, Any]:
+    """A claim that nothing can be said about, and why."""
+    return claim(
+        text,
+        estimate=np.nan,
+        low=np.nan,
+        high=np.nan,
+        expected=expected,
+        tolerance=tolerance,
+        verdict="undecided",
+        note=note,
+    )
+
+
+def measurement(name: str, arm: str, step_size: float, interval: Interval, **more: Any) -> dict:
+    """A measured number with its 95 % interval."""
+    return {
+        "measurement": name,
+        "arm": arm,
+        "step_size": float(step_size),
+        "estimate": interval.estimate,
+        "low": interval.low,
+        "high": interval.high,
+        "num": interval.num,
+        "num_left_out": interval.num_left_out,
+        **more,
+    }
+
+
+def left_out(dataset: xr.Dataset, arm: str, step_size: float | None = None) -> str:
+    """In words, how many runs of an arm diverged; empty if none did."""
+    diverged = dataset["diverged_at"].sel(arm=arm) >= 0
+    if step_size is not None:
+        diverged = diverged.sel(step_size=[step_size])
+    parts = [
+        f"{int(num)} of {diverged.sizes['repetition']} at step size {size:g}"
+        for size, num in zip(
+            diverged["step_size"].values, diverged.sum("repetition").values, strict=True
+        )
+        if num
+    ]
+    return f"Diverged and left out: {', '.join(parts)}." if parts else ""
+
+
+def finite_runs(dataset: xr.Dataset, values: xr.DataArray) -> xr.DataArray:
+    """The values with those of diverged runs, and of runs not finite at every time, as NaN."""
+    good = xr.apply_ufunc(np.isfinite, values)
+    if "time" in values.dims:
+        good = good.all("time")
+    return values.where(good & (dataset["diverged_at"] < 0))
+
+
+def several(study_arms: list[str], arm: str) -> str:
+    """The arm's name as a prefix, where there is more than one."""
+    return f"{arm}: " if len(study_arms) > 1 else ""

@@ -1,0 +1,274 @@
+"""A run folder: the same bits again, whatever happens in between, and nothing of others overwritten."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from experiment_studies import flow, flow_data, training_data
+from rich.console import Console
+
+from swjax import experiment
+from swjax.experiment import execute as execute_module
+from swjax.experiment.errors import RunFolderError, StudyError
+from swjax.experiment.store import RunFolder, read_dataset, write_atomically
+from swjax.experiment.strict_yaml import write_yaml
+from swjax.experiment.study import plain
+
+
+def results(folder):
+    """Name and content of every file of results."""
+    files = [
+        *Path(folder).glob("cells/*.nc"),
+        Path(folder) / "reference.nc",
+        Path(folder) / "summary.json",
+    ]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.exists()}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A finished run of the small flow study."""
+    return experiment.run(flow(), output=tmp_path_factory.mktemp("runs") / "done")
+
+
+def test_a_run_leaves_study_manifest_cells_summary_and_report(done):
+    names = {path.name for path in done.folder.iterdir()}
+    assert {
+        "study.yaml",
+        "manifest.json",
+        "reference.nc",
+        "cells",
+        "summary.json",
+        "report.html",
+    } <= names
+    assert sorted(path.name for path in (done.folder / "cells").iterdir()) == [
+        "sgd_0.05.nc", "sgd_0.1.nc", "sgd_0.2.nc",
+    ]  # fmt: skip
+    manifest = json.loads((done.folder / "manifest.json").read_text())
+    assert manifest["status"] == "done"
+    assert manifest["machine"]["versions"]["jax"] == jax.__version__
+    assert set(manifest["sessions"][0]["cells"]) == {"sgd 0.2", "sgd 0.1", "sgd 0.05"}
+    assert done.summary["status"] == "done"
+    assert not list(done.folder.rglob("*.tmp"))
+
+
+def test_the_results_are_one_labelled_dataset(done):
+    dataset = done.dataset
+    assert dict(dataset["distance"].sizes) == {
+        "arm": 1, "step_size": 3, "repetition": 8, "time": 21,
+    }  # fmt: skip
+    assert dataset["step_size"].values.tolist() == [0.2, 0.1, 0.05]
+    assert dataset["num_steps"].values.tolist() == [5, 10, 20]
+    assert dataset["arm"].values.tolist() == ["sgd"]
+    assert np.isfinite(dataset["distance"]).all()
+    assert (dataset["distance"].isel(time=0) == 0).all()
+    assert (dataset["diverged_at"] == -1).all()
+    assert json.loads(dataset.attrs["study"]) == plain(done.study)
+
+
+def test_a_loaded_run_is_the_run(done):
+    loaded = experiment.load(done.folder)
+    assert loaded.study == done.study
+    assert loaded.dataset.identical(done.dataset)
+    assert loaded.summary == done.summary
+
+
+def test_the_same_seeds_give_the_same_files_bit_for_bit(done, tmp_path):
+    again = experiment.run(flow_data(), output=tmp_path / "again")
+    assert results(again.folder) == results(done.folder)
+    other = experiment.run(flow_data(), overrides=["seed=1"], output=tmp_path / "other")
+    assert results(other.folder)["cells/sgd_0.1.nc"] != results(done.folder)["cells/sgd_0.1.nc"]
+
+
+def test_what_is_done_is_not_made_again_and_what_is_missing_comes_out_the_same(done):
+    before = results(done.folder)
+    cell = RunFolder(done.folder).cell_path("sgd", 0.1)
+    kept = RunFolder(done.folder).cell_path("sgd", 0.2).stat().st_mtime_ns
+    cell.unlink()
+    console = Console(record=True, width=200, file=open(os.devnull, "w"))  # noqa: SIM115
+    experiment.run(flow(), output=done.folder, console=console)
+    assert "2 of 3 cells are there already" in console.export_text()
+    assert results(done.folder) == before
+    assert RunFolder(done.folder).cell_path("sgd", 0.2).stat().st_mtime_ns == kept
+
+
+def test_a_completed_run_says_so_and_rewrites_only_its_report(done):
+    stamps = {p: p.stat().st_mtime_ns for p in (done.folder / "cells").iterdir()}
+    report = (done.folder / "report.html").stat().st_mtime_ns
+    console = Console(record=True, width=200, file=open(os.devnull, "w"))  # noqa: SIM115
+    experiment.resume(done.folder, console=console)
+    assert (
+        "all 3 cells are there already; only the report is written again" in console.export_text()
+    )
+    assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
+    assert (done.folder / "report.html").stat().st_mtime_ns > report
+
+
+def test_another_study_in_the_folder_is_refused_and_nothing_changes(done):
+    before = {
+        p: p.read_bytes() for p in done.folder.rglob("*") if p.is_file() and p.name != ".lock"
+    }
+    with pytest.raises(RunFolderError) as caught:
+        experiment.run(flow("seed=3", "loss.batch_size=16"), output=done.folder)
+    assert "seed: there 0, asked 3" in str(caught.value)
+    assert "loss.batch_size: there 8, asked 16" in str(caught.value)
+    after = {p: p.read_bytes() for p in done.folder.rglob("*") if p.is_file() and p.name != ".lock"}
+    assert after == before
+
+
+def test_a_folder_in_use_is_refused(done):
+    with (
+        RunFolder(done.folder).claim(flow()),
+        pytest.raises(RunFolderError, match=f"in use by process {os.getpid()} on"),
+    ):
+        experiment.run(flow(), output=done.folder)
+
+
+def test_a_folder_of_other_things_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunFolderError, match="thesis.tex"):
+        experiment.run(flow(), output=tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+    with pytest.raises(RunFolderError, match="is a file"):
+        experiment.run(flow(), output=tmp_path / "thesis.tex")
+    with pytest.raises(RunFolderError, match="is not a run folder"):
+        experiment.load(tmp_path)
+    with pytest.raises(RunFolderError, match="does not exist"):
+        experiment.load(tmp_path / "nowhere")
+
+
+def test_a_study_that_cannot_be_built_leaves_no_folder(tmp_path):
+    with pytest.raises(StudyError):
+        experiment.run(flow("target.shift=[1.0]"), output=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def fail(beside):
+        beside.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, fail)
+    assert path.read_text() == "old"
+
+
+def test_an_unreadable_cell_is_named_with_the_remedy(tmp_path):
+    path = tmp_path / "cell.nc"
+    path.write_bytes(b"not a netCDF file")
+    with pytest.raises(RunFolderError, match="Remove it and resume"):
+        read_dataset(path)
+
+
+def test_an_interrupted_run_continues_inside_the_cell_to_the_same_bits(done, tmp_path, monkeypatch):
+    monkeypatch.setattr(execute_module, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    study, folder = flow(), tmp_path / "stopped"
+    calls = []
+    with pytest.raises(KeyboardInterrupt), RunFolder(folder).claim(study) as claimed:
+        execute_module.execute(
+            experiment.sweep.build(study), claimed, None,
+            lambda: calls.append(1) or len(calls) > 40, None,
+        )  # fmt: skip
+    assert RunFolder(folder).manifest()["status"] == "interrupted"
+    assert [p.name for p in (folder / "checkpoints").iterdir()] == ["sgd_0.1.npz"]
+    half = experiment.load(folder)
+    assert np.isfinite(half.dataset["distance"].sel(step_size=0.2)).all()
+    assert np.isnan(half.dataset["distance"].sel(step_size=0.05)).all()
+    experiment.resume(folder)
+    assert results(folder) == results(done.folder)
+    assert not list((folder / "checkpoints").iterdir())
+
+
+def test_kill_at_any_moment_and_resume_to_the_same_bits(done, tmp_path):
+    folder, config = tmp_path / "killed", tmp_path / "study.yaml"
+    config.write_text(write_yaml(flow_data()))
+    code = "import sys; from swjax.experiment.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "run", str(config), "--quiet", "--output", str(folder)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+
+    def start():
+        return subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+
+    for sight in ("study.yaml", "cells/sgd_0.2.nc"):
+        process = start()
+        give_up = time.monotonic() + 300
+        while not (folder / sight).exists() and process.poll() is None:
+            assert time.monotonic() < give_up
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        (folder / "cells").mkdir(exist_ok=True)
+        (folder / "cells" / ".sgd_0.05.nc.tmp").write_bytes(b"half a file")
+    sweep = experiment.resume(folder)
+    assert sweep.summary["status"] == "done"
+    assert results(folder) == results(done.folder)
+    assert not list(folder.rglob("*.tmp"))
+
+
+def test_the_first_ctrl_c_stops_between_chunks_and_the_second_at_once():
+    before = signal.getsignal(signal.SIGINT)
+    with experiment.progress.asked_to_stop() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_double_precision_is_asked_for_in_the_study(tmp_path):
+    sweep = experiment.run(
+        flow("precision=float64", "repetitions=2", "step_sizes=[0.2, 0.1]"), output=tmp_path / "x64"
+    )
+    assert sweep.dataset["distance"].dtype == np.float64
+    assert not jax.config.jax_enable_x64
+    (order,) = [c for c in sweep.summary["claims"] if "shrinks" in c["claim"]]
+    assert order["verdict"] == "undecided"
+    assert "at least three step sizes" in order["note"]
+
+
+def test_arms_with_different_balls_have_flows_of_their_own(tmp_path):
+    study = flow(
+        "scheme=null",
+        "arms={free: {kind: sgd}, held: {kind: projected_sgd, radius: 0.5}}",
+        "source.num_atoms=6",
+        "target.num_atoms=6",
+        "reference={kind: population, num_steps: 64}",
+        "initial={kind: uniform_ball, radius: 0.4, shared: true}",
+        "repetitions=4",
+    )
+    sweep = experiment.run(study, output=tmp_path / "balls")
+    ends = sweep.dataset["flow_path"].isel(time=-1)
+    assert np.linalg.norm(ends.sel(arm="held")) <= 0.5 * (1 + 1e-6)
+    assert np.linalg.norm(ends.sel(arm="free")) > 0.5
+    assert float(sweep.dataset["distance"].sel(arm="held").isel(time=-1).max()) < 0.3
+    assert any("reference flow is exact enough" in c["claim"] for c in sweep.summary["claims"])
+
+
+def test_a_training_study_compares_its_arms(tmp_path):
+    data = training_data("expect={relative_difference: 0.0, tolerance: 0.5}", "step_sizes=[0.1]")
+    sweep = experiment.run(data, output=tmp_path / "training")
+    claims = {c["claim"]: c for c in sweep.summary["claims"]}
+    (ball,) = [c for text, c in claims.items() if "stay in the ball of radius 2" in text]
+    assert ball["verdict"] == "holds"
+    assert ball["estimate"] <= 2 * (1 + 4 * np.finfo(np.float32).eps)
+    (difference,) = [c for text, c in claims.items() if "relative difference" in text]
+    assert difference["low"] <= difference["estimate"] <= difference["high"]
+    names = {m["measurement"] for m in sweep.summary["measurements"]}
+    assert {"largest norm", "final loss", "final loss, paired difference to plain"} <= names
+
+
+def test_an_unknown_figure_is_refused_with_the_known_ones(done):
+    with pytest.raises(ValueError, match="order_plot"):
+        done.plot("oder")
