@@ -73,7 +73,7 @@ def test_a_cell_is_the_interpolated_run_of_train(arms, step):
         every = round(0.1 / size)
         if every:
             means = np.asarray(run.losses).reshape(-1, every).mean(axis=1)
-            # A recorded time t ends at the iterate after it: the first interval holds one step more.
+            # A recorded time ends at the iterate after it: the first interval has one more step.
             assert_allclose(np.nanmean(records["sample_loss"][i]), means.mean(), rtol=0.2)
 
 
@@ -146,11 +146,9 @@ def test_a_cell_interrupted_inside_continues_to_the_same_bits(arms, tmp_path):
     whole = programs[1].run(1)  # the noised arm: its state holds a key
     place = tmp_path / "checkpoint.npz"
     for stop_after in (2, 3, 4):
-        calls = []
+        answers = iter([False] * (stop_after - 1) + [True])
         with pytest.raises(Interrupted):
-            programs[1].run(
-                1, place=place, should_stop=lambda: calls.append(1) or len(calls) >= stop_after
-            )
+            programs[1].run(1, place=place, should_stop=answers.__next__)
         assert place.exists()
     continued = programs[1].run(1, place=place)
     assert whole.keys() == continued.keys()
@@ -161,7 +159,7 @@ def test_a_cell_interrupted_inside_continues_to_the_same_bits(arms, tmp_path):
 def test_results_are_the_same_bits_for_any_number_of_devices():
     here = Path(__file__).parent
     code = (
-        "import sys, json, hashlib; sys.path.insert(0, %r)\n"
+        f"import sys, json, hashlib; sys.path.insert(0, {str(here)!r})\n"
         "from experiment_studies import training\n"
         "from swjax.experiment.build import build\n"
         "from swjax.experiment.chunks import ArmProgram\n"
@@ -175,7 +173,7 @@ def test_results_are_the_same_bits_for_any_number_of_devices():
         "    both = b''.join(records[k].tobytes() for k in sorted(records))\n"
         "    digests.append(hashlib.sha256(both).hexdigest())\n"
         "print(json.dumps(digests))\n"
-    ) % str(here)
+    )
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=3"
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -189,7 +187,7 @@ def test_results_are_the_same_bits_for_any_number_of_devices():
     assert len(set(json.loads(done.stdout))) == 1
 
 
-# --- what a study alone does not show -----------------------------------------------------------------
+# --- what a study alone does not show ------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
-"""A run folder: the same bits again, whatever happens in between, and nothing of others overwritten."""
+"""A run folder: the same bits again, whatever happens in between, and nothing overwritten."""
 
+import io
 import json
 import os
 import signal
@@ -22,6 +23,13 @@ from swjax.experiment.strict_yaml import write_yaml
 from swjax.experiment.study import plain
 
 
+@pytest.fixture(autouse=True)
+def no_report(request, monkeypatch):
+    """Leave out the figures where a test is not about them: they take most of the time."""
+    if "report" not in request.node.name:
+        monkeypatch.setattr(experiment.sweep, "write_report", lambda folder: None)
+
+
 def results(folder):
     """Name and content of every file of results."""
     files = [
@@ -34,7 +42,7 @@ def results(folder):
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """A finished run of the small flow study."""
+    """A finished run of the small flow study, with its report."""
     return experiment.run(flow(), output=tmp_path_factory.mktemp("runs") / "done")
 
 
@@ -92,7 +100,7 @@ def test_what_is_done_is_not_made_again_and_what_is_missing_comes_out_the_same(d
     cell = RunFolder(done.folder).cell_path("sgd", 0.1)
     kept = RunFolder(done.folder).cell_path("sgd", 0.2).stat().st_mtime_ns
     cell.unlink()
-    console = Console(record=True, width=200, file=open(os.devnull, "w"))  # noqa: SIM115
+    console = Console(record=True, width=200, file=io.StringIO())
     experiment.run(flow(), output=done.folder, console=console)
     assert "2 of 3 cells are there already" in console.export_text()
     assert results(done.folder) == before
@@ -102,7 +110,7 @@ def test_what_is_done_is_not_made_again_and_what_is_missing_comes_out_the_same(d
 def test_a_completed_run_says_so_and_rewrites_only_its_report(done):
     stamps = {p: p.stat().st_mtime_ns for p in (done.folder / "cells").iterdir()}
     report = (done.folder / "report.html").stat().st_mtime_ns
-    console = Console(record=True, width=200, file=open(os.devnull, "w"))  # noqa: SIM115
+    console = Console(record=True, width=200, file=io.StringIO())
     experiment.resume(done.folder, console=console)
     assert (
         "all 3 cells are there already; only the report is written again" in console.export_text()
@@ -242,8 +250,8 @@ def test_arms_with_different_balls_have_flows_of_their_own(tmp_path):
     study = flow(
         "scheme=null",
         "arms={free: {kind: sgd}, held: {kind: projected_sgd, radius: 0.5}}",
-        "source.num_atoms=6",
-        "target.num_atoms=6",
+        "source={kind: cube, dim: 1, num_atoms: 6}",
+        "target={kind: cube, dim: 1, num_atoms: 6, shift: [1.0]}",
         "reference={kind: population, num_steps: 64}",
         "initial={kind: uniform_ball, radius: 0.4, shared: true}",
         "repetitions=4",
