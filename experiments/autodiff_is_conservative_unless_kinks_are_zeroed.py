@@ -45,7 +45,7 @@ def cases(key):
     latent = jax.random.normal(network_key, (16, 2))
     data = jax.random.normal(target_key, (16, 2))
     params = model.init(network_key, latent)
-    network = lambda u: swjax.sw2_sq(model.apply(u, latent), data, directions)
+    network = lambda u: swjax.sw2_sq(jnp.asarray(model.apply(u, latent)), data, directions)
 
     generator = np.random.default_rng(0)
     design = jnp.asarray(generator.normal(size=(30, 8)))

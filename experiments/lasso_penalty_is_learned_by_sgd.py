@@ -43,7 +43,8 @@ def validation_loss(train, valid, batch_size=16):
     """Half squared error of one validation patient, as a function of the log penalties."""
 
     def term(log_penalty, row):
-        coefficients = implicit.lasso(*train, log_penalty, check=False, max_sweeps=2000)
+        design, response = train
+        coefficients = implicit.lasso(design, response, log_penalty, check=False, max_sweeps=2000)
         return 0.5 * (row[:-1] @ coefficients - row[-1]) ** 2
 
     data = jnp.concatenate([valid[0], valid[1][:, None]], 1)
@@ -67,7 +68,7 @@ def main() -> None:
     train, valid, test = diabetes(seed=0)
     loss = validation_loss(train, valid)
     grid = jnp.linspace(-2.0, 5.5, 301)
-    path = implicit.lasso_path(*train, grid, max_sweeps=2000)
+    path = implicit.lasso_path(train[0], train[1], grid, max_sweeps=2000)
     on_grid = jnp.asarray([0.5 * error(valid, b) for b in path])
     best = int(jnp.argmin(on_grid))
 
@@ -102,7 +103,7 @@ def main() -> None:
     print(row.format("grid of 301", shown, float(on_grid[best]), error(test, b)))
     for name, run in runs.items():
         for params in run.params:
-            b = implicit.lasso(*train, params, check=False)
+            b = implicit.lasso(train[0], train[1], params, check=False)
             kept = int((b != 0).sum())
             shown = f"{float(params):.3f}" if params.ndim == 0 else f"{kept} of 10 kept"
             print(row.format(name, shown, float(loss.full_value(params)), error(test, b)))

@@ -1,5 +1,6 @@
 """Checks that several modules need: what is known while JAX traces, and which types come in."""
 
+import operator
 from typing import Any
 
 import jax
@@ -76,3 +77,17 @@ def check_weights(
 def value_tolerance(array: Array) -> float:
     """How far a sum or a length in this type may be from 1 by rounding, generously."""
     return max(1e-4, 4 * float(jnp.finfo(array.dtype).eps))
+
+
+def as_count(name: str, value: Any) -> int:
+    """The value as an int of at least 1, or the reason why it cannot decide a shape."""
+    try:
+        count = operator.index(value)
+    except (TypeError, jax.errors.TracerIntegerConversionError) as error:
+        raise TypeError(
+            f"{name} must be a Python integer, since it decides a shape; got {value!r}. "
+            "Inside jit, mark it as a static argument."
+        ) from error
+    if count < 1:
+        raise ValueError(f"{name} must be at least 1, got {count}.")
+    return count

@@ -6,12 +6,13 @@ about log2(n)^2 / 2 stages of n / 2 comparisons (Batcher 1968, "Sorting networks
 applications"). Three things make it fast on CPU:
 
 * two stages, or the three that sort four rows, are one pass over memory;
-* blocks that a later merge wants in descending order are stored complemented (``~key`` reverses the
-  order of integers), so that all comparisons are between rows a fixed stride apart, and the rows
-  within a stride count as more lanes;
+* blocks that a merge wants in descending order are stored complemented (``~key`` reverses the order
+  of integers), so that every stage is the same: compare, and write the minimum first;
 * n is not padded to a power of two but to m <= 7 pieces that are one, so by less than a quarter;
   the comparisons with pieces beyond m, which would hold the largest keys, are left out.
 """
+
+import itertools
 
 import jax.numpy as jnp
 import numpy as np
@@ -25,13 +26,14 @@ def sort_by_network(keys: Int[Array, "*batch n L"]) -> Int[Array, "*batch n L"]:
     pieces, depth = _split(n)
     rows = pieces << depth
     keys = jnp.concatenate([keys, _largest(keys, rows - n)], axis=-2)
-    down = _directions(pieces)
-    keys = _sort_pieces(keys.reshape(-1, 1 << depth, lanes), depth, down[0])
+    keys = keys.reshape(-1, 1 << depth, lanes)
+    each = lambda blocks, size: np.tile(np.repeat(blocks, size)[:pieces], len(keys) // pieces)
+    down = [each(blocks, 1 << level) for level, blocks in enumerate(_directions(pieces))]
+    turned = [now ^ then for now, then in itertools.pairwise([*down, down[-1]])]
+    keys = _sort_pieces(keys, depth, down[0], turned[0])
     for level in range(1, len(down)):
-        each = lambda level: np.repeat(down[level], 1 << level)[:pieces]
-        turned = each(level - 1) != each(level)
-        keys = _merge_pieces(keys.reshape(-1, pieces, lanes << depth), 1 << level, turned)
-        keys = _merge(keys.reshape(-1, 1 << depth, lanes), depth)
+        keys = _merge_pieces(keys.reshape(-1, pieces, lanes << depth), 1 << level)
+        keys = _merge(keys.reshape(-1, 1 << depth, lanes), depth, turned[level])
     return keys.reshape(*batch, rows, lanes)[..., :n, :]
 
 
@@ -79,86 +81,108 @@ def _directions(pieces: int) -> list[Bool[np.ndarray, "blocks"]]:
 
 
 def _sort_pieces(
-    keys: Int[Array, "pieces rows L"], depth: int, down: Bool[np.ndarray, "m"]
-) -> Int[Array, "blocks height L"]:
-    """Sort 2^depth rows in every piece, in its direction (repeated over a batch)."""
-    num, rows, lanes = keys.shape
-    down = np.tile(down, num // down.size)
-    # Before the last level, blocks go up and down in turns.
-    direction = lambda level: (
-        down if level == depth else jnp.arange(keys.size // lanes >> level) % 2
-    )
-    if depth >= 2:
-        keys = _sort_fours(keys.reshape(-1, 4, lanes), direction(2))
-        for level in range(3, depth + 1):
-            keys = _merge(keys.reshape(-1, 1 << level, lanes), level, direction(level))
-    else:
-        keys = keys ^ _complement(down, keys)[..., None]
-        keys = _merge(keys, depth)
+    keys: Int[Array, "pieces rows L"],
+    depth: int,
+    down: Bool[np.ndarray, "pieces"],
+    turned: Bool[np.ndarray, "pieces"],
+) -> Int[Array, "pieces rows L"]:
+    """Sort the 2^depth rows of every piece in its direction; then turn some pieces around."""
+    if depth < 2:
+        return _merge(keys ^ _mask(down, keys), depth, turned)
+    num, _, lanes = keys.shape
+
+    def direction(level: int, block: Array) -> Array:
+        """Blocks go up and down in turns, those of the last level as told."""
+        return block % 2 if level < depth else jnp.asarray(down, block.dtype)[block]
+
+    for level in range(2, depth + 1):
+        block = jnp.arange(num << (depth - level))
+        keys = keys.reshape(-1, 1 << level, lanes)
+        turn = turned
+        if level < depth:
+            turn = direction(level, block) ^ direction(level + 1, block // 2)
+        if level == 2:
+            keys = _sort_fours(keys ^ _mask(direction(2, block), keys), turn)
+        else:
+            keys = _merge(keys, level, turn)
     return keys
 
 
-def _complement(down: np.ndarray | Array, keys: Array) -> Array:
-    """Masks, one for each block: the complement of a key is its exclusive or with -1."""
-    return -jnp.asarray(down).astype(keys.dtype)[:, None]
-
-
-def _compare(rows: list[Array], low: int, high: int) -> None:
-    rows[low], rows[high] = (
-        lax.min(rows[low], rows[high]),
-        lax.max(rows[low], rows[high]),
-    )
+def _mask(down: np.ndarray | Array, keys: Array) -> Int[Array, "blocks 1 1"]:
+    """Masks for some blocks: exclusive or with -1 is the complement."""
+    return -jnp.asarray(down).astype(keys.dtype)[:, None, None]
 
 
 def _sort_fours(
-    keys: Int[Array, "blocks 4 L"], down: np.ndarray | Array
+    keys: Int[Array, "blocks 4 L"], turned: np.ndarray | Array
 ) -> Int[Array, "blocks 4 L"]:
-    """Sort every four rows, by the five comparisons that do it."""
-    mask = _complement(down, keys)
-    rows = [row ^ mask for row in jnp.unstack(keys, axis=1)]
+    """Sort every four rows, by the five comparisons that do it; then turn some blocks around."""
+    rows = jnp.split(keys, 4, axis=1)
     for low, high in ((0, 1), (2, 3), (0, 2), (1, 3), (1, 2)):
         _compare(rows, low, high)
-    return jnp.stack(rows, axis=1)
+    return _interleave([row ^ _mask(turned, keys) for row in rows])
 
 
 def _merge(
-    keys: Int[Array, "blocks rows L"], depth: int, down: np.ndarray | Array | None = None
-) -> Array:
-    """Sort the 2^depth rows of every block, whose halves are sorted in opposite directions.
+    keys: Int[Array, "blocks rows L"], depth: int, turned: np.ndarray | Array | None = None
+) -> Int[Array, "blocks rows L"]:
+    """Sort the 2^depth rows of every block, of which one half goes up and the other down.
 
-    Without `down` the second halves are stored complemented already, or go down as they are; with it
-    they are complemented here, as are all rows of blocks that are to go down.
+    Every stage compares rows half a block apart and writes what it compared side by side. After
+    this perfect shuffle (Stone 1971, "Parallel processing with the perfect shuffle") the rows to be
+    compared next are half a block apart again, and after all stages every row is in its place.
+    The last pass complements the blocks that are `turned`.
     """
-    lanes = keys.shape[-1]
+    if depth == 0 and turned is not None:
+        return keys ^ _mask(turned, keys)
     while depth:
         stages = 2 - depth % 2
-        strips = keys.reshape(-1, 1 << stages, lanes << (depth - stages))
-        rows = list(jnp.unstack(strips, axis=1))
-        if down is not None:
-            mask = _complement(down, keys)
-            half = len(rows) // 2
-            rows = [row ^ mask for row in rows[:half]] + [row ^ ~mask for row in rows[half:]]
-            down = None
-        stride = len(rows) // 2
-        while stride:
-            for i in range(len(rows)):
-                if not i & stride:
-                    _compare(rows, i, i + stride)
-            stride //= 2
-        keys = jnp.stack(rows, axis=1)
+        rows = jnp.split(keys, 1 << stages, axis=1)
+        _compare_down_from(rows, len(rows) // 2)
         depth -= stages
+        if depth == 0 and turned is not None:
+            rows = [row ^ _mask(turned, keys) for row in rows]
+        keys = _interleave(rows)
     return keys
 
 
-def _merge_pieces(
-    keys: Int[Array, "batch pieces L"], size: int, turned: Bool[np.ndarray, "pieces"]
-) -> Int[Array, "batch pieces L"]:
-    """The comparisons between whole pieces in a merge of every `size` of them."""
-    pieces = [~p if t else p for p, t in zip(jnp.unstack(keys, axis=1), turned, strict=True)]
-    stride = size // 2
+def _compare(rows: list[Array], low: int, high: int) -> None:
+    rows[low], rows[high] = lax.min(rows[low], rows[high]), lax.max(rows[low], rows[high])
+
+
+def _compare_down_from(rows: list[Array], stride: int) -> None:
+    """Compare rows `stride` apart, then half of it, down to neighbors."""
     while stride:
-        for i in range(len(pieces) - stride):
+        for i in range(len(rows) - stride):
             if not i & stride:
-                _compare(pieces, i, i + stride)
+                _compare(rows, i, i + stride)
         stride //= 2
+
+
+def _interleave(strips: list[Int[Array, "blocks rows L"]]) -> Int[Array, "blocks all L"]:
+    """Row 0 of every strip, then row 1 of every strip, and so on.
+
+    Written as a choice and not as `jnp.stack`, for which XLA passes over memory once for each strip
+    and repeats the comparisons that they share. The barrier ends a pass: XLA would join passes
+    into one that takes minutes to compile.
+    """
+    blocks, rows, lanes = strips[0].shape
+    if len(strips) == 2:
+        return jnp.stack(strips, axis=2).reshape(blocks, 2 * rows, lanes)
+    place = lax.broadcasted_iota(jnp.int32, (1, 1, len(strips), 1), 2)
+
+    def choose(first: int, last: int) -> Array:
+        if last - first == 1:
+            return strips[first][:, :, None]
+        middle = (first + last) // 2
+        return jnp.where(place < middle, choose(first, middle), choose(middle, last))
+
+    keys = choose(0, len(strips)).reshape(blocks, rows * len(strips), lanes)
+    return lax.optimization_barrier(keys)
+
+
+def _merge_pieces(keys: Int[Array, "batch pieces L"], size: int) -> Int[Array, "batch pieces L"]:
+    """The comparisons between whole pieces in a merge of every `size` of them."""
+    pieces = list(jnp.unstack(keys, axis=1))
+    _compare_down_from(pieces, size // 2)
     return jnp.stack(pieces, axis=1)

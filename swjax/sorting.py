@@ -27,6 +27,7 @@ from swjax.network import merge_by_network, sort_by_network
 
 # On CPU the network beats XLA's integer sort from so many lanes and up to so many rows.
 _MIN_LANES = 8
+_VECTOR_LANES = 16
 _MAX_ROWS = 2**14
 
 
@@ -139,7 +140,7 @@ def _by_shape(function: Callable[..., Array]) -> Callable[..., Array]:
 @_by_shape
 def _sorted_values(values: Array) -> Array:
     with jax.enable_x64(True):
-        return _numbers_of(_sort_keys(_ordered_bits(values)))
+        return lax.optimization_barrier(_numbers_of(_sort_keys(_ordered_bits(values))))
 
 
 @_by_shape
@@ -147,7 +148,7 @@ def _sorting_permutation(values: Array) -> Array:
     with jax.enable_x64(True):  # 64-bit integers inside, whatever the caller has chosen outside
         if values.dtype == jnp.float64:
             return _argsort_pairs(values)
-        return _sort_keys(_pack(values)).astype(jnp.int32)
+        return lax.optimization_barrier(_sort_keys(_pack(values)).astype(jnp.int32))
 
 
 @_by_shape
@@ -156,7 +157,7 @@ def _merging_permutation(first: Array, second: Array) -> Array:
         if first.dtype == jnp.float64:
             return _argsort_pairs(jnp.concatenate([first, second], axis=-2))
         keys = _pack(first), _pack(second, first_row=first.shape[-2])
-        return _merge_keys(*keys).astype(jnp.int32)
+        return lax.optimization_barrier(_merge_keys(*keys).astype(jnp.int32))
 
 
 def _pack(values: Array, first_row: int = 0) -> Array:
@@ -188,7 +189,9 @@ def _by_lanes(
     """Apply the network on CPU, where there are lanes enough, otherwise XLA's own sort."""
     *batch, _, lanes = keys[0].shape
     if lanes >= _MIN_LANES:
-        return lax.platform_dependent(*keys, cpu=network, default=otherwise)
+        fill = [(0, 0)] * (len(batch) + 1) + [(0, -lanes % _VECTOR_LANES)]
+        padded = lambda *keys: network(*(jnp.pad(array, fill) for array in keys))[..., :lanes]
+        return lax.platform_dependent(*keys, cpu=padded, default=otherwise)
     if math.prod(batch) * lanes < _MIN_LANES:
         return otherwise(*keys)
     to_lanes = lambda array: jnp.moveaxis(array, -2, 0).reshape(array.shape[-2], -1)

@@ -9,19 +9,16 @@ TMLR 2023; Bianchi, Hachem and Schechtman, Set-Valued and Variational Analysis 3
 """
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
+from swjax._checks import is_concrete
+
 # After this many unit intervals the weight 2^-k is below the spacing of doubles.
 _NUM_INTERVALS = 53
-
-
-def _is_concrete(*values: Any) -> bool:
-    return not any(isinstance(value, jax.core.Tracer) for value in values)
 
 
 def _as_path(name: str, path: PyTree) -> tuple[PyTree, int]:
@@ -83,9 +80,9 @@ def interpolate(path: PyTree, step_size: ArrayLike, times: ArrayLike) -> PyTree:
     path, length = _as_path("path", path)
     if np.ndim(step_size) != 0:
         raise ValueError(f"step_size must be a scalar, got shape {np.shape(step_size)}.")
-    if _is_concrete(step_size) and not 0 < float(np.asarray(step_size)) < math.inf:
+    if is_concrete(step_size) and not 0 < float(np.asarray(step_size)) < math.inf:
         raise ValueError(f"step_size must be a positive number, got {step_size}.")
-    if _is_concrete(step_size, times):
+    if is_concrete(step_size, times):
         # In double precision on the host: s / alpha - t loses digits when t is large.
         spacing = float(np.asarray(step_size))
         position = np.asarray(times, np.float64) / spacing
@@ -210,7 +207,7 @@ def compact_distance(times: ArrayLike, path_a: PyTree, path_b: PyTree) -> Float[
             f"times must have shape ({length},), one for each entry of the paths; "
             f"got {np.shape(times)}."
         )
-    if _is_concrete(times):
+    if is_concrete(times):
         values = np.asarray(times)
         if values[0] != 0 or not np.all(np.diff(values) > 0) or not np.all(np.isfinite(values)):
             raise ValueError(f"times must increase from 0 and be finite, got {values}.")

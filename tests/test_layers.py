@@ -8,8 +8,26 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "swjax"
 
 FLOORS = {
-    0: {"_checks", "_types", "directions", "wasserstein1d", "sorting", "network", "trajectories"},
-    1: {"sliced", "slicing", "exact", "measures"},
+    0: {
+        "_checks",
+        "_types",
+        "directions",
+        "coupling1d",
+        "wasserstein1d",
+        "sorting",
+        "network",
+        "trajectories",
+    },
+    1: {
+        "sliced",
+        "slicing",
+        "max_sliced",
+        "plans",
+        "pairwise",
+        "generalized",
+        "exact",
+        "measures",
+    },
     2: {"losses", "population", "generators", "assumptions", "problems"},
     3: {"optim", "flows", "nonsmooth"},
     4: {"training", "convergence", "monitor"},

@@ -1,5 +1,6 @@
 """Measures: support, moments, laws, sampling under transformations, refusals."""
 
+import functools
 import gzip
 import struct
 import sys
@@ -13,7 +14,8 @@ from scipy import integrate, stats
 from swjax import measures
 from swjax.measures import Discrete
 
-NUM = 20_000
+NUM = 16_000
+KEYS = jax.random.split(jax.random.key(7), 4)
 WEIGHTED = Discrete(
     jnp.array([[0.0, 0.0], [9.0, 9.0], [1.0, 2.0], [-3.0, 1.0]]), jnp.array([0.5, 0.0, 0.2, 0.3])
 )
@@ -24,6 +26,7 @@ LAWS = {
     "sphere": measures.ring(4, 1.0, 1.0),
     "cube": measures.cube(3, 0.5),
     "moons": measures.moons(0.2),
+    "clean_moons": measures.moons(0.0),
     "swiss_roll": measures.swiss_roll(0.1),
     "clean_roll": measures.swiss_roll(0.0),
     "checkerboard": measures.checkerboard(4),
@@ -41,15 +44,27 @@ LAWS = {
 named = pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
 
 
-def draw(law, num=NUM):
-    return np.asarray(law.sample(jax.random.key(7), num), np.float64)
+@functools.cache
+def all_draws():
+    """16000 points of every law: four keys at once, by one compiled function of the measures."""
+    draws = jax.jit(
+        lambda laws: {
+            name: jax.vmap(lambda key, m=m: m.sample(key, NUM // 4))(KEYS)
+            for name, m in laws.items()
+        }
+    )(LAWS)
+    assert all(leaf.dtype == jnp.float32 for leaf in draws.values())
+    return {name: np.asarray(leaf, np.float64).reshape(NUM, -1) for name, leaf in draws.items()}
+
+
+def draw(law):
+    (name,) = (name for name, known in LAWS.items() if known is law)
+    return all_draws()[name]
 
 
 @named
 def test_samples_have_the_shape_the_type_and_the_support_announced(law):
-    points = law.sample(jax.random.key(7), NUM)
-    assert points.shape == (NUM, law.dim)
-    assert points.dtype == jnp.float32
+    assert draw(law).shape == (NUM, law.dim)
     assert isinstance(law.radius, float)
     norms = np.linalg.norm(draw(law), axis=1)
     assert norms.max() <= law.radius * (1 + 1e-6)
@@ -80,16 +95,20 @@ def test_the_reach_is_the_largest_distance_from_any_center(law):
 
 
 @named
-def test_measures_pass_through_jit_and_vmap(law):
-    keys = jax.random.split(jax.random.key(0), 3)
-    batch = jax.jit(jax.vmap(lambda m, key: m.sample(key, 5), in_axes=(None, 0)))(law, keys)
-    np.testing.assert_allclose(batch[2], law.sample(keys[2], 5), rtol=1e-5, atol=1e-6)
+def test_measures_are_pytrees_that_hash_by_identity(law):
     leaves, structure = jax.tree.flatten(law)
     again = jax.tree.unflatten(structure, leaves)
     assert type(again) is type(law)
     assert again.dim == law.dim
     assert structure == jax.tree.structure(again)
-    hash(law)
+    assert jax.tree.structure(jax.tree.map(lambda _: object(), law)) == structure
+    assert hash(law) == hash(law) != hash(again)
+
+
+def test_samples_are_the_same_compiled_or_not():
+    for name in ("cube", "weighted_atoms"):
+        eager = LAWS[name].sample(KEYS[1], NUM // 4)
+        np.testing.assert_allclose(all_draws()[name][NUM // 4 : NUM // 2], eager, rtol=1e-6)
 
 
 def test_only_finite_sums_of_atoms_are_discrete():
@@ -124,7 +143,7 @@ def test_one_dimensional_marginals_follow_their_closed_form(law, value, cdf):
 
 
 def test_the_dark_squares_and_only_these_are_hit():
-    points = draw(measures.checkerboard(4))
+    points = draw(LAWS["checkerboard"])
     cells = np.floor((points + 1) * 2).astype(int)
     assert np.all(cells.sum(axis=1) % 2 == 0)
     counts = np.unique(cells, axis=0, return_counts=True)[1]
@@ -133,7 +152,7 @@ def test_the_dark_squares_and_only_these_are_hit():
 
 
 def test_moons_without_noise_lie_on_the_two_arcs():
-    points = draw(measures.moons(0.0), 500)
+    points = draw(LAWS["clean_moons"])
     upper = np.linalg.norm(points, axis=1)
     lower = np.linalg.norm(points - [1.0, 0.5], axis=1)
     assert np.all(np.minimum(np.abs(upper - 1), np.abs(lower - 1)) < 1e-6)
@@ -169,8 +188,7 @@ def test_atoms_are_drawn_in_proportion_to_their_weights(name):
 def test_atoms_of_weight_zero_are_never_drawn_even_at_the_ends():
     law = Discrete(jnp.arange(4.0)[:, None], jnp.array([0.0, 0.5, 0.5, 0.0]))
     assert law.reach(np.zeros(1)) == 2.0
-    keys = jax.random.split(jax.random.key(1), 50)
-    points = jax.vmap(lambda key: law.sample(key, 4000))(keys)
+    points = jax.jit(lambda m, key: m.sample(key, 200_000))(law, jax.random.key(1))
     assert set(np.unique(points)) == {1.0, 2.0}
 
 
@@ -202,22 +220,21 @@ def test_draws_are_differentiable_in_the_atoms():
 
 
 def test_translation_moves_every_draw_and_adds_up():
-    law, shift = measures.moons(), jnp.array([1.0, 2.0])
-    moved = measures.translate(measures.translate(law, shift), shift)
+    shift = jnp.array([1.0, -2.0])
     np.testing.assert_allclose(
-        moved.sample(jax.random.key(0), 10),
-        law.sample(jax.random.key(0), 10) + 2 * shift[None],
-        rtol=1e-6,
+        draw(LAWS["moved_moons"]), draw(LAWS["moons"]) + np.asarray(shift), atol=1e-6
     )
-    assert moved.base is law
+    twice = measures.translate(LAWS["moved_moons"], shift)
+    assert isinstance(twice.base, measures.Moons)
+    np.testing.assert_array_equal(twice.shift, 2 * shift)
     assert measures.translate(LAWS["uniform_atoms"], shift).cumulative is None
 
 
 def test_discretizing_draws_atoms_from_the_measure():
-    law = measures.discretize(measures.moons(), jax.random.key(3), 48)
-    np.testing.assert_array_equal(law.points, measures.moons().sample(jax.random.key(3), 48))
+    law = measures.discretize(LAWS["cube"], KEYS[0], NUM // 4)
+    np.testing.assert_allclose(law.points, draw(LAWS["cube"])[: NUM // 4], rtol=1e-6)
     assert law.is_discrete
-    assert law.radius <= measures.moons().radius
+    assert law.radius <= LAWS["cube"].radius
 
 
 def test_digits_are_the_real_ones_between_minus_one_and_one():
@@ -238,7 +255,8 @@ def test_digits_say_what_to_install(monkeypatch):
 
 def test_doubles_stay_doubles(x64):
     for make in (measures.ball, measures.cube, measures.gaussian, measures.ring):
-        assert make(2).sample(jax.random.key(0), 3).dtype == jnp.float64
+        sample = lambda key, m=make(2): m.sample(key, 3)
+        assert jax.eval_shape(sample, jax.random.key(0)).dtype == jnp.float64
     assert measures.digits().points.dtype == jnp.float64
 
 

@@ -29,23 +29,19 @@ def nnls_least(rows, ray=None):
 
 def test_least_point_of_a_hull_agrees_with_nonnegative_least_squares(x64):
     rng = np.random.default_rng(0)
-    for m, d, shift in [(1, 3, 0.0), (7, 2, 1.0), (30, 12, 0.8), (12, 30, 0.0), (60, 4, 0.0)]:
-        rows = rng.normal(size=(m, d)) + shift
+    # Zero outside and inside the hull, rows close together, more rows than entries and fewer.
+    cases = [(30, 12, 0.8, 1.0), (30, 12, 0.0, 1.0), (30, 12, 1.0, 1e-3), (12, 30, 0.0, 1.0)]
+    for m, d, shift, spread in cases:
+        rows = spread * rng.normal(size=(m, d)) + shift
         found = swjax.min_norm_point(rows)
         least = nnls_least(rows)
         assert abs(found.norm - least) < 1e-5 * np.abs(rows).max()
         assert found.lower <= least + 1e-6
         assert found.norm >= least - 1e-6
+        assert found.norm - found.lower < 1e-12
         np.testing.assert_allclose(found.weights @ rows, found.point, atol=1e-12)
         assert found.weights.min() >= 0
         np.testing.assert_allclose(found.weights.sum(), 1, atol=1e-12)
-
-
-def test_bounds_of_the_least_norm_close(x64):
-    rows = np.random.default_rng(1).normal(size=(80, 25)) + 0.7
-    found = swjax.min_norm_point(rows)
-    assert found.norm > 1
-    assert found.norm - found.lower < 1e-11
     early = swjax.min_norm_point(rows, num_steps=3)
     assert early.lower <= found.lower + 1e-12
     assert early.norm >= found.norm
@@ -73,18 +69,18 @@ def test_least_point_is_the_midpoint_for_two_opposite_kinks():
 
 
 def test_least_point_survives_extreme_scales():
-    rows = jnp.array([[3.0, 4.0], [3.0, 5.0]])
+    rows = jnp.array([[3.0, 4.0], [3.0, 5.0], [4.0, 4.0]])
     for scale in (1e-30, 1e30):
         found = swjax.min_norm_point(rows * scale)
         np.testing.assert_allclose(found.norm / scale, 5.0, rtol=1e-6)
     assert swjax.min_norm_point(jnp.zeros((3, 2))).norm == 0
 
 
-def test_least_point_can_be_mapped_over_a_batch():
-    batch = jax.random.normal(key(0), (5, 9, 3)) + 1
+def test_least_point_can_be_mapped_over_a_batch(x64):
+    batch = np.random.default_rng(7).normal(size=(5, 30, 12)) + 0.5
     together = jax.jit(jax.vmap(swjax.min_norm_point))(batch)
     alone = [swjax.min_norm_point(rows).norm for rows in batch]
-    np.testing.assert_allclose(together.norm, alone, rtol=1e-5)
+    np.testing.assert_allclose(together.norm, alone, rtol=1e-11)
 
 
 def test_least_point_refuses_what_it_cannot_use():
@@ -246,19 +242,19 @@ def test_certificate_sees_an_attracting_kink_where_the_gradient_norm_stays_large
     gradient = lambda u: (1 + jnp.abs(u)) * jnp.sign(u)
     u = jnp.array(0.003)
     assert abs(gradient(u)) > 1
-    certified = swjax.goldstein_certificate(gradient, u, 0.01, key(3), num_samples=32)
+    certified = swjax.goldstein_certificate(gradient, u, 0.01, key(3), num_samples=64)
     assert certified.upper < 1e-10
 
 
 def test_certificate_is_sandwiched_where_the_gradient_is_smooth(x64):
-    matrix = jnp.diag(jnp.array([1.0, 2.0, 3.0]))
+    matrix = jnp.diag(jnp.array([1.0, 3.0]))
     gradient = lambda u: matrix @ u
-    u = jnp.array([1.0, 1.0, 1.0])
-    found = swjax.goldstein_certificate(gradient, u, 0.1, key(4), num_samples=200, smoothness=3.0)
+    u = jnp.array([1.0, 1.0])
+    found = swjax.goldstein_certificate(gradient, u, 0.1, key(4), num_samples=64, smoothness=3.0)
     # The set is {A w : |w - u| <= eps}, so its least norm is that of the nearest such point.
-    sphere = jax.random.normal(key(5), (200_000, 3))
-    sphere = u[None] + 0.1 * sphere / jnp.linalg.norm(sphere, axis=1, keepdims=True)
-    true = jnp.linalg.norm(sphere @ matrix, axis=1).min()
+    angles = np.linspace(0, 2 * np.pi, 10_001)
+    circle = 1 + 0.1 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    true = np.linalg.norm(circle @ np.diag([1.0, 3.0]), axis=1).min()
     assert found.lower <= true <= found.upper
     assert found.upper - true < 0.05
 
@@ -268,7 +264,7 @@ def test_certificate_on_the_sphere_adds_the_normals(x64):
     c = jnp.array([3.0, -4.0])
     gradient = lambda u: u - c
     at_minimum = 0.4 * c
-    settings = {"epsilon": 1e-3, "key": key(6), "num_samples": 40, "smoothness": 1.0}
+    settings = {"epsilon": 1e-3, "key": key(6), "num_samples": 64, "smoothness": 1.0}
     held = swjax.goldstein_certificate(gradient, at_minimum, radius=2.0, **settings)
     assert held.upper < 1e-10
     assert held.lower == 0
@@ -323,7 +319,7 @@ def test_certificate_works_on_trees_and_under_jit():
     @jax.jit
     def certify(params, key):
         return swjax.goldstein_certificate(
-            jax.grad(loss), params, 0.5, key, num_samples=60, radius=1.0, batch_size=7
+            jax.grad(loss), params, 0.5, key, num_samples=64, radius=1.0, batch_size=7
         )
 
     found = certify(params, key(8))

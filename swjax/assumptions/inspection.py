@@ -27,6 +27,7 @@ from swjax.assumptions.expressions import (
     ELEMENTWISE,
     FARTHEST,
     Expression,
+    evaluate_known,
     examine,
     jumps_between_roots,
 )
@@ -162,6 +163,14 @@ class _Reader:
 
     def _evaluate(self, equation: Any, parts: list[Value]) -> list[Value]:
         """Run an operation whose operands are all known."""
+        name = _SPELLING.get(equation.primitive.name, equation.primitive.name)
+        floating = jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.floating)
+        if name in ELEMENTWISE and floating and all(_is_number(v.constant) for v in parts):
+            arrays = [np.asarray(v.constant) for v in parts]
+            parameter = float(equation.params.get("y", 0))
+            if name != "power":
+                result = evaluate_known(name, arrays, parameter)
+                return [of_constant(result.astype(equation.outvars[0].aval.dtype))]
         results = equation.primitive.bind(*(v.constant for v in parts), **equation.params)
         return [
             of_constant(r) for r in (results if equation.primitive.multiple_results else [results])

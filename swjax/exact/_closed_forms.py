@@ -7,8 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from swjax._checks import as_real_array, check_order, working_dtype
-from swjax.directions import _at_least_one
+from swjax._checks import as_count, as_real_array, check_order, is_concrete, working_dtype
 
 
 def sphere_moment(dim: int, p: float | int) -> float:
@@ -31,7 +30,7 @@ def sphere_moment(dim: int, p: float | int) -> float:
     >>> round(sphere_moment(3, 1), 6), round(sphere_moment(5, 2), 6)
     (0.5, 0.2)
     """
-    dim = _at_least_one("dim", dim)
+    dim = as_count("dim", dim)
     if not 0 <= p < math.inf:
         raise ValueError(f"p must be a number of at least 0, got {p}.")
     logs = math.lgamma(dim / 2) + math.lgamma((p + 1) / 2) - math.lgamma((p + dim) / 2)
@@ -106,7 +105,7 @@ def sw2_sq_homothety(x: ArrayLike, scale: ArrayLike, shift: ArrayLike) -> Float[
             f"scale must be a scalar and shift a vector of shape {x.shape[1:]}; got shapes "
             f"{scale.shape} and {shift.shape}."
         )
-    if not isinstance(scale, jax.core.Tracer) and not scale >= 0:
+    if is_concrete(scale) and not scale >= 0:
         raise ValueError(f"scale must not be negative, got {scale}; a reflection reverses orders.")
     x = x.astype(working_dtype(x))
     gap = (1 - scale) * x - shift[None]

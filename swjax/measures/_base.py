@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from swjax._checks import as_real_array, is_concrete
-from swjax.directions import AnyKey, _at_least_one
+from swjax._checks import as_count, as_real_array, is_concrete
+from swjax._types import AnyKey
 
 T = TypeVar("T", bound=type)
 
@@ -111,7 +111,7 @@ class Measure(ABC):
         Returns:
             Array `(n, dim)`.
         """
-        return self._sample(key, _at_least_one("n", n))
+        return self._sample(key, as_count("n", n))
 
 
 def positive(name: str, value: float | int) -> float:

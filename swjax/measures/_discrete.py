@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from swjax._checks import as_real_array, is_concrete
-from swjax.directions import AnyKey, _at_least_one
+from swjax._checks import as_count, as_real_array, is_concrete
+from swjax._types import AnyKey
 from swjax.measures._base import Measure, Translated, as_pytree, as_shift
 
 
@@ -146,7 +146,7 @@ def indices(num: int) -> Discrete:
     >>> print(indices(3).points.T)
     [[0. 1. 2.]]
     """
-    return Discrete(jnp.arange(float(_at_least_one("num", num)))[:, None])
+    return Discrete(jnp.arange(float(as_count("num", num)))[:, None])
 
 
 def discretize(measure: Measure, key: AnyKey, num_atoms: int) -> Discrete:
@@ -168,7 +168,7 @@ def discretize(measure: Measure, key: AnyKey, num_atoms: int) -> Discrete:
     >>> discretize(ball(2), jax.random.key(0), 48)
     Discrete(48 atoms in dimension 2)
     """
-    return Discrete(measure.sample(key, _at_least_one("num_atoms", num_atoms)))
+    return Discrete(measure.sample(key, as_count("num_atoms", num_atoms)))
 
 
 def translate(measure: Measure, shift: ArrayLike) -> Measure:

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from swjax.directions import AnyKey, _at_least_one
+from swjax._checks import as_count
+from swjax._types import AnyKey
 from swjax.measures._base import Measure, as_pytree, positive
 from swjax.measures._discrete import Discrete
 
@@ -69,7 +70,7 @@ def gaussian(dim: int, std: float | int = 1.0, *, covariance: ArrayLike | None =
     >>> gaussian(3).radius
     inf
     """
-    dim, std = _at_least_one("dim", dim), positive("std", std)
+    dim, std = as_count("dim", dim), positive("std", std)
     if covariance is None:
         return Gaussian(dim, jnp.asarray(std, float))
     if std != 1.0:
@@ -169,7 +170,7 @@ def gaussian_mixture(
     >>> gaussian_mixture(dim=1, components=2, std=0.25, truncation=2.0).radius
     1.5
     """
-    dim, components = _at_least_one("dim", dim), _at_least_one("components", components)
+    dim, components = as_count("dim", dim), as_count("components", components)
     radius = positive("radius", radius)
     centers = np.zeros((components, dim))
     if components > 1 and dim == 1:

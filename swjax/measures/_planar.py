@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from swjax.directions import AnyKey, _at_least_one
+from swjax._checks import as_count
+from swjax._types import AnyKey
 from swjax.measures._base import Measure, as_pytree, at_least_zero
 from swjax.measures._solids import Shell
 
@@ -215,6 +216,6 @@ def checkerboard(cells: int = 4) -> Measure:
     [[0.3333 0.25  ]
      [0.25   0.3333]]
     """
-    if _at_least_one("cells", cells) < 2:
+    if as_count("cells", cells) < 2:
         raise ValueError("cells must be at least 2, got 1; the whole square is cube(2).")
     return Checkerboard(int(cells))

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from swjax.directions import AnyKey, _at_least_one, sample_directions
+from swjax._checks import as_count
+from swjax._types import AnyKey
+from swjax.directions import sample_directions
 from swjax.measures._base import Measure, as_pytree, at_least_zero, positive
 
 
@@ -93,7 +95,7 @@ def ball(dim: int, radius: float | int = 1.0) -> Measure:
     >>> ball(2, radius=2.0).radius
     2.0
     """
-    return Shell(_at_least_one("dim", dim), 0.0, positive("radius", radius))
+    return Shell(as_count("dim", dim), 0.0, positive("radius", radius))
 
 
 def ring(dim: int = 2, inner: float | int = 0.8, outer: float | int = 1.0) -> Measure:
@@ -113,7 +115,7 @@ def ring(dim: int = 2, inner: float | int = 0.8, outer: float | int = 1.0) -> Me
     outer, inner = positive("outer", outer), at_least_zero("inner", inner)
     if inner > outer:
         raise ValueError(f"inner must be at most outer, got inner={inner} and outer={outer}.")
-    return Shell(_at_least_one("dim", dim), inner, outer)
+    return Shell(as_count("dim", dim), inner, outer)
 
 
 def cube(dim: int, half_width: float | int = 1.0) -> Measure:
@@ -129,4 +131,4 @@ def cube(dim: int, half_width: float | int = 1.0) -> Measure:
     >>> round(cube(2).radius, 6)
     1.414214
     """
-    return Cube(_at_least_one("dim", dim), positive("half_width", half_width))
+    return Cube(as_count("dim", dim), positive("half_width", half_width))

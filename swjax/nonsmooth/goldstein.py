@@ -6,6 +6,7 @@ iterates settle at a minimum. The Goldstein subdifferential looks at a neighborh
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -145,9 +146,8 @@ def goldstein_certificate(
         # Up to rounding the parameters lie in the ball; the reflection needs it exactly.
         length = jnp.linalg.norm(u)
         u = jnp.where(length > radius, u * (radius / _safe(length)), u)
-    samples = _sample_ball(key, num_samples, u, epsilon)
+    samples = _sample_ball(key, num_samples, u, epsilon, radius)
     if radius is not None:
-        samples = _reflect_at_sphere(samples, radius)
         near = jnp.linalg.norm(u) >= radius - epsilon
 
     def gradient_at(point: Array) -> Array:
@@ -174,14 +174,18 @@ def goldstein_certificate(
     return GoldsteinCertificate(nearest.norm, lower, epsilon, restore(nearest.point))
 
 
-def _sample_ball(key: Array, num: int, center: Array, radius: Array) -> Array:
-    """Points drawn uniformly in a ball `(num, d)`."""
+@partial(jax.jit, static_argnames="num")
+def _sample_ball(
+    key: Array, num: int, center: Array, epsilon: Array, radius: Array | None
+) -> Array:
+    """Points drawn uniformly in a ball `(num, d)`, reflected at the sphere if there is one."""
     direction_key, radius_key = jax.random.split(key)
     dim = center.size
     directions = jax.random.normal(direction_key, (num, dim), center.dtype)
     directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
     radii = jax.random.uniform(radius_key, (num, 1), center.dtype) ** (1 / dim)
-    return center[None] + radius * radii * directions
+    points = center[None] + epsilon * radii * directions
+    return points if radius is None else _reflect_at_sphere(points, radius)
 
 
 def _reflect_at_sphere(points: Array, radius: Array) -> Array:

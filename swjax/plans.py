@@ -1,0 +1,350 @@
+"""Transport plans and Kantorovich potentials of every slice.
+
+Between the clouds projected on one direction, the optimal plan couples the points in ascending
+order, for every order p >= 1. Lifted back to the clouds it is a coupling of them, of n + m - 1
+cells at most; it is in general not optimal there, so its cost is an upper bound of W_p^p between
+the clouds. The least of these bounds over the directions is min-SWGG (Mahey, Chapel, Gasso, Bonet
+and Courty 2023, "Fast optimal transport through sliced generalized Wasserstein geodesics"); the
+mean of the plans is the expected sliced plan (Liu et al. 2025, "Expected sliced transport plans").
+
+The potentials of a direction solve the dual problem of the line: with s_i and t_j the projections,
+f_i + g_j <= |s_i - t_j|^p everywhere, with equality where the plan has mass, so that
+``sum_i a_i f_i + sum_j b_j g_j`` is the cost W_p^p. The derivative of W_p^p in the weights is
+(f, g), up to a constant.
+
+=================================================== ============================================
+POT or OTT                                          here
+=================================================== ============================================
+``ot.sliced.sliced_plans(x, y, a, b, ...)``         ``sliced_plans(x, y, theta, a, b)``
+``ot.min_sliced_transport_plan(...)``               ``costs = plans.costs(x, y)``, and the row
+                                                    ``costs.argmin()`` of ``plans.dense()``
+``ot.expected_sliced_plan(...)[0]``                 ``expected_sliced_plan(x, y, theta, a, b)``
+the same with ``beta=beta``                         ``plans.mean(jax.nn.softmax(-beta * costs))``
+OTT: ``return_transport=True``                      ``plans.to_bcoo()``
+OTT: ``return_dual_variables=True``                 ``sliced_potentials(x, y, theta, a, b)``
+=================================================== ============================================
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.experimental.sparse import BCOO
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int
+
+from swjax._checks import check_order
+from swjax.coupling1d import Staircase, equal_staircase, inner_levels, weighted_staircase
+from swjax.sliced import _checked_chunk, _problem
+from swjax.slicing import Problem, default_chunk_size
+from swjax.sorting import argsort, put_rows, take_rows
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("rows", "cols", "masses"),
+    meta_fields=("shape",),
+)
+@dataclass(frozen=True, eq=False)
+class SlicedPlans:
+    """A sparse coupling of two clouds for every direction.
+
+    The k-th cell of the plan of direction l carries ``masses[l, k]`` from the point
+    ``x[rows[l, k]]`` to ``y[cols[l, k]]``. Cells follow the projected points in ascending order.
+    Some may have mass zero, and no pair of points occurs twice.
+
+    Attributes:
+        rows: Point of x of every cell, int32 of shape (L, n + m - 1).
+        cols: Point of y of every cell, likewise.
+        masses: Mass of every cell, of sum 1 over each row.
+        shape: The numbers of points (n, m).
+
+    Example:
+        >>> x, y = jnp.array([[0.0], [1.0]]), jnp.array([[7.0], [5.0]])
+        >>> sliced_plans(x, y, jnp.eye(1)).dense().tolist()
+        [[[0.0, 0.5], [0.5, 0.0]]]
+    """
+
+    rows: Int[Array, "*batch L cells"]
+    cols: Int[Array, "*batch L cells"]
+    masses: Float[Array, "*batch L cells"]
+    shape: tuple[int, int]
+
+    def dense(self) -> Float[Array, "L n m"]:
+        """All plans as matrices, shape (L, n, m)."""
+        return jax.vmap(self._add_up)(self.rows, self.cols, self.masses)
+
+    def mean(self, weights: ArrayLike | None = None) -> Float[Array, "n m"]:
+        """The mean of the plans as one matrix.
+
+        Args:
+            weights: Weight of every direction, shape (L,), of sum 1; None stands for 1/L each.
+
+        Returns:
+            A coupling of the clouds, shape (n, m).
+        """
+        num = self.masses.shape[0]
+        weights = jnp.full(num, 1 / num) if weights is None else jnp.asarray(weights)
+        if weights.shape != (num,):
+            raise ValueError(f"weights has shape {weights.shape}; expected {(num,)}.")
+        return self._add_up(
+            self.rows, self.cols, weights.astype(self.masses.dtype)[:, None] * self.masses
+        )
+
+    def to_bcoo(self) -> BCOO:
+        """All plans as one sparse array of shape (L, n, m), batched over L."""
+        indices = jnp.stack([self.rows, self.cols], axis=-1)
+        num = self.masses.shape[0]
+        return BCOO((self.masses, indices), shape=(num, *self.shape), unique_indices=True)
+
+    def costs(self, x: ArrayLike, y: ArrayLike, *, p: float | int = 2) -> Float[Array, "L"]:
+        """What every plan costs between the clouds themselves: the sum of mass * |x_i - y_j|^p.
+
+        Args:
+            x: The first cloud, shape (n, d); not its projections.
+            y: The second cloud, shape (m, d).
+            p: The order, at least 1.
+
+        Returns:
+            Upper bounds of W_p^p between the clouds, shape (L,), differentiable in x and y with
+            the plans held fixed.
+        """
+        check_order(p)
+        x, y = jnp.asarray(x), jnp.asarray(y)
+        if (x.shape[:1], y.shape[:1]) != (self.shape[:1], self.shape[1:]) or x.ndim != y.ndim:
+            raise ValueError(f"The plans couple {self.shape} points; x is {x.shape}, y {y.shape}.")
+
+        def cost(plan: tuple[Array, Array, Array]) -> Array:
+            rows, cols, masses = plan
+            sq_gap = jnp.sum(jnp.square(x[rows] - y[cols]), axis=-1)
+            return jnp.vdot(masses, _power_of_square(sq_gap, float(p)))
+
+        return lax.map(jax.checkpoint(cost), (self.rows, self.cols, self.masses))
+
+    def _add_up(self, rows: Array, cols: Array, masses: Array) -> Array:
+        return jnp.zeros(self.shape, masses.dtype).at[rows, cols].add(masses)
+
+
+class Potentials(NamedTuple):
+    """Kantorovich potentials for every direction.
+
+    Attributes:
+        f: Potential at the points of x, shape (L, n).
+        g: Potential at the points of y, shape (L, m).
+    """
+
+    f: Float[Array, "L n"]
+    g: Float[Array, "L m"]
+
+
+def sliced_plans(
+    x: ArrayLike,
+    y: ArrayLike,
+    directions: ArrayLike,
+    a: ArrayLike | None = None,
+    b: ArrayLike | None = None,
+) -> SlicedPlans:
+    """The optimal plan between the projected clouds, for every direction.
+
+    It is the same for every order p >= 1: points are coupled in ascending order (the north-west
+    corner rule; Peyre and Cuturi 2019, "Computational optimal transport", section 3.4.2). Points
+    with the same projection keep the order of their rows.
+
+    Args:
+        x: First cloud, shape (n, d).
+        y: Second cloud, shape (m, d).
+        directions: Unit vectors as rows, shape (L, d).
+        a: Weights of x, shape (n,), nonnegative and of sum 1; None stands for 1/n each.
+        b: Weights of y, shape (m,); None stands for 1/m each.
+
+    Returns:
+        `SlicedPlans` with arrays of shape (L, n + m - 1). The masses can be differentiated in the
+        weights; in the clouds they are piecewise constant.
+
+    Raises:
+        TypeError: As `sw2_sq`.
+        ValueError: As `sw2_sq`.
+
+    Example:
+        >>> x, y = jnp.array([[0.0, 0.0], [1.0, 2.0]]), jnp.array([[3.0, 4.0]])
+        >>> plans = sliced_plans(x, y, jnp.eye(2), jnp.array([0.25, 0.75]))
+        >>> plans.rows.tolist(), plans.cols.tolist()
+        ([[0, 1], [0, 1]], [[0, 0], [0, 0]])
+        >>> plans.masses.tolist(), plans.costs(x, y).tolist()
+        ([[0.25, 0.75], [0.25, 0.75]], [12.25, 12.25])
+    """
+    return _plans(_problem(x, y, directions, a, b))
+
+
+def expected_sliced_plan(
+    x: ArrayLike,
+    y: ArrayLike,
+    directions: ArrayLike,
+    a: ArrayLike | None = None,
+    b: ArrayLike | None = None,
+    *,
+    chunk_size: int | None = None,
+) -> Float[Array, "n m"]:
+    """The mean over the directions of the lifted plans, as a matrix.
+
+    Args:
+        x: First cloud, shape (n, d).
+        y: Second cloud, shape (m, d).
+        directions: Unit vectors as rows, shape (L, d).
+        a: Weights of x, shape (n,), nonnegative and of sum 1; None stands for 1/n each.
+        b: Weights of y, shape (m,); None stands for 1/m each.
+        chunk_size: How many directions to hold in memory at a time; by default as many as the
+            caches take. Working memory is n m + (n + m) * chunk_size.
+
+    Returns:
+        A coupling of the clouds, shape (n, m): its rows sum to a, its columns to b. For the sparse
+        form, whose (n + m - 1) L cells are those of the plans, use `sliced_plans`.
+
+    Raises:
+        TypeError: As `sw2_sq`.
+        ValueError: As `sw2_sq`.
+
+    Example:
+        >>> x, y = jnp.array([[0.0, 0.0], [1.0, 1.0]]), jnp.array([[0.0, 1.0], [1.0, 0.0]])
+        >>> expected_sliced_plan(x, y, jnp.eye(2)).tolist()
+        [[0.25, 0.25], [0.25, 0.25]]
+    """
+    return _expected_plan(_problem(x, y, directions, a, b), _checked_chunk(chunk_size))
+
+
+def sliced_potentials(
+    x: ArrayLike,
+    y: ArrayLike,
+    directions: ArrayLike,
+    a: ArrayLike | None = None,
+    b: ArrayLike | None = None,
+    *,
+    p: float | int = 2,
+) -> Potentials:
+    """Kantorovich potentials between the projected clouds, for every direction.
+
+    They solve, with s = x theta and t = y theta::
+
+        max sum_i a_i f_i + sum_j b_j g_j    subject to  f_i + g_j <= |s_i - t_j|^p,
+
+    and the maximum is W_p^p. Along the staircase of the optimal plan both sides are equal, so f and
+    g follow from sums of differences of the cost (Sejourne, Vialard and Peyre 2022, "Faster
+    unbalanced optimal transport", algorithm 3, here without a loop). They are unique up to a
+    constant if no levels of the two distribution functions coincide; otherwise this is one choice.
+
+    Args:
+        x: First cloud, shape (n, d).
+        y: Second cloud, shape (m, d).
+        directions: Unit vectors as rows, shape (L, d).
+        a: Weights of x, shape (n,), nonnegative and of sum 1; None stands for 1/n each.
+        b: Weights of y, shape (m,); None stands for 1/m each.
+        p: The order, at least 1.
+
+    Returns:
+        `Potentials` f of shape (L, n) and g of shape (L, m), with the constant for which
+        ``sum_i a_i f_i = sum_j b_j g_j = W_p^p / 2``. Equality and inequality hold to rounding.
+
+    Raises:
+        TypeError: As `sw2_sq`.
+        ValueError: As `sw_pow`.
+
+    Example:
+        >>> x, y = jnp.array([[0.0], [1.0]]), jnp.array([[7.0], [5.0]])
+        >>> f, g = sliced_potentials(x, y, jnp.eye(1))
+        >>> f.tolist(), g.tolist()
+        ([[19.75, 10.75]], [[25.25, 5.25]])
+    """
+    check_order(p)
+    return _potentials(_problem(x, y, directions, a, b), float(p))
+
+
+class _Slices(NamedTuple):
+    """Both clouds projected, the orders of their points, and their coupling."""
+
+    x: Float[Array, "n L"]
+    y: Float[Array, "m L"]
+    x_order: Int[Array, "n L"]
+    y_order: Int[Array, "m L"]
+    stairs: Staircase
+
+
+def _slices(problem: Problem) -> _Slices:
+    x, y = (
+        jnp.matmul(cloud, problem.directions.T, precision=lax.Precision.HIGHEST)
+        for cloud in (problem.x, problem.y)
+    )
+    orders = argsort(x), argsort(y)
+    if problem.a is None and problem.b is None:
+        return _Slices(x, y, *orders, equal_staircase(x.shape[0], y.shape[0], x.dtype))
+    weights = (w[:, None] for w in _weights(problem))
+    return _Slices(x, y, *orders, weighted_staircase(*map(inner_levels, weights, orders)))
+
+
+def _weights(problem: Problem) -> tuple[Float[Array, "n"], Float[Array, "m"]]:
+    equal = lambda cloud: jnp.full(cloud.shape[0], 1 / cloud.shape[0], cloud.dtype)
+    a = equal(problem.x) if problem.a is None else problem.a
+    b = equal(problem.y) if problem.b is None else problem.b
+    return a, b
+
+
+@jax.jit
+def _plans(problem: Problem) -> SlicedPlans:
+    slices = _slices(problem)
+    i, j = slices.stairs.cells()
+    rows, cols = take_rows(slices.x_order, i), take_rows(slices.y_order, j)
+    masses = jnp.broadcast_to(slices.stairs.mass, rows.shape)
+    shape = problem.x.shape[0], problem.y.shape[0]
+    return SlicedPlans(rows.T, cols.T, masses.T, shape)
+
+
+@partial(jax.jit, static_argnames="chunk_size")
+def _expected_plan(problem: Problem, chunk_size: int | None) -> Float[Array, "n m"]:
+    num = problem.directions.shape[0]
+    num_blocks = -(-num // (chunk_size or default_chunk_size(problem)))
+    size = -(-num // num_blocks)
+
+    @partial(jax.checkpoint, prevent_cse=False)
+    def add(total: Array, k: Array) -> tuple[Array, None]:
+        first = jnp.minimum(k * size, num - size)  # the last block reaches back
+        block = lax.dynamic_slice_in_dim(problem.directions, first, size)
+        plans = _plans(problem._replace(directions=block))
+        new = first + jnp.arange(size) >= k * size
+        masses = jnp.where(new[:, None], plans.masses, 0) / num
+        return total.at[plans.rows, plans.cols].add(masses), None
+
+    zero = jnp.zeros((problem.x.shape[0], problem.y.shape[0]), problem.x.dtype)
+    return lax.scan(add, zero, jnp.arange(num_blocks))[0]
+
+
+@partial(jax.jit, static_argnames="p")
+def _potentials(problem: Problem, p: float) -> Potentials:
+    slices = _slices(problem)
+    x, y = take_rows(slices.x, slices.x_order), take_rows(slices.y, slices.y_order)
+    y_beside, x_beside = slices.stairs.crossings()
+    f = jnp.cumsum(_cost_steps(x, take_rows(y, y_beside), p), axis=0)
+    g = jnp.cumsum(_cost_steps(y, take_rows(x, x_beside), p), axis=0)
+    first = _power_of_square(jnp.square(x[:1] - y[:1]), p)
+    f = put_rows(slices.x_order, jnp.concatenate([jnp.zeros_like(first), f])).T
+    g = put_rows(slices.y_order, jnp.concatenate([first, first + g])).T
+    a, b = _weights(problem)
+    shift = jnp.sum(g * b[None], axis=1, keepdims=True) / 2
+    shift -= jnp.sum(f * a[None], axis=1, keepdims=True) / 2
+    return Potentials(f + shift, g - shift)
+
+
+def _cost_steps(points: Float[Array, "n L"], beside: Float[Array, "r L"], p: float) -> Array:
+    """How the cost to one point of the other measure changes from each point to the next."""
+    low, high = points[:-1] - beside, points[1:] - beside
+    if p == 2:  # without cancellation
+        return (points[1:] - points[:-1]) * (low + high)
+    return _power_of_square(jnp.square(high), p) - _power_of_square(jnp.square(low), p)
+
+
+def _power_of_square(square: Array, p: float) -> Array:
+    """The p-th power of the root, with derivative zero at zero."""
+    if p == 2:
+        return square
+    return jnp.where(square == 0, 0, jnp.where(square == 0, 1, square) ** (p / 2))
