@@ -17,7 +17,10 @@ from rich.console import Console
 
 from swjax import experiment
 from swjax.experiment import execute as execute_module
+from swjax.experiment import sweep as sweep_module
+from swjax.experiment.build import build
 from swjax.experiment.errors import RunFolderError, StudyError
+from swjax.experiment.progress import asked_to_stop
 from swjax.experiment.store import RunFolder, read_dataset, write_atomically
 from swjax.experiment.strict_yaml import write_yaml
 from swjax.experiment.study import plain
@@ -27,7 +30,7 @@ from swjax.experiment.study import plain
 def no_report(request, monkeypatch):
     """Leave out the figures where a test is not about them: they take most of the time."""
     if "report" not in request.node.name:
-        monkeypatch.setattr(experiment.sweep, "write_report", lambda folder: None)
+        monkeypatch.setattr(sweep_module, "write_report", lambda folder: None)
 
 
 def results(folder):
@@ -184,7 +187,7 @@ def test_an_interrupted_run_continues_inside_the_cell_to_the_same_bits(done, tmp
     calls = []
     with pytest.raises(KeyboardInterrupt), RunFolder(folder).claim(study) as claimed:
         execute_module.execute(
-            experiment.sweep.build(study), claimed, None,
+            build(study), claimed, None,
             lambda: calls.append(1) or len(calls) > 40, None,
         )  # fmt: skip
     assert RunFolder(folder).manifest()["status"] == "interrupted"
@@ -227,7 +230,7 @@ def test_kill_at_any_moment_and_resume_to_the_same_bits(done, tmp_path):
 
 def test_the_first_ctrl_c_stops_between_chunks_and_the_second_at_once():
     before = signal.getsignal(signal.SIGINT)
-    with experiment.progress.asked_to_stop() as stop:
+    with asked_to_stop() as stop:
         signal.raise_signal(signal.SIGINT)
         assert stop.is_set()
         with pytest.raises(KeyboardInterrupt):

@@ -1,0 +1,263 @@
+"""Verdicts: by equivalence, with what was left out said, from results whose answer is known."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from experiment_studies import flow, training
+
+from swjax.experiment.build import build
+from swjax.experiment.cell import flat_rows
+from swjax.experiment.claims import summarize
+from swjax.experiment.claims_closed_form import closed_form_claims
+from swjax.experiment.claims_flow import flow_claims
+from swjax.experiment.claims_training import (
+    final_losses,
+    half_times,
+    relative_difference,
+    training_claims,
+)
+from swjax.experiment.closed_form import translation_problem
+
+MLP = ["generator={kind: mlp, features: [2]}", "reference={kind: population}"]
+MLP += ["source.num_atoms=4", "target.num_atoms=4"]
+STEPS = [0.2, 0.1, 0.05, 0.025]
+
+
+def flow_results(study, order, *, spread=0.2, num_diverged=0):
+    """Distances that grow to alpha**order times a lognormal of mean near 1."""
+    rng = np.random.default_rng(0)
+    size = np.asarray(study.step_sizes)
+    shape = (1, len(size), study.repetitions)
+    largest = size[None, :, None] ** order * rng.lognormal(sigma=spread, size=shape)
+    distance = largest[..., None] * np.linspace(0, 1, 21)
+    diverged_at = np.full(shape, -1)
+    diverged_at[:, 0, :num_diverged] = 7
+    distance[:, 0, :num_diverged, 10:] = np.nan
+    return xr.Dataset(
+        {
+            "distance": (("arm", "step_size", "repetition", "time"), distance),
+            "diverged_at": (("arm", "step_size", "repetition"), diverged_at),
+            "num_steps": (("step_size",), np.round(1 / size).astype(int)),
+            "flow_error": ((), 1e-4),
+        },
+        coords={"arm": ["sgd"], "step_size": size, "time": np.linspace(0, 1, 21)},
+    )
+
+
+def claim_about(words, claims):
+    (found,) = [c for c in claims if words in c["claim"]]
+    return found
+
+
+@pytest.mark.parametrize(("order", "verdict"), [(0.5, "holds"), (1.0, "fails")])
+def test_an_order_is_judged_by_its_interval(order, verdict):
+    study = flow(*MLP, f"step_sizes={STEPS}", "repetitions=400")
+    claims, measurements = flow_claims(study, flow_results(study, order))
+    found = claim_about("shrinks like the step size to the power 0.5", claims)
+    assert found["verdict"] == verdict
+    assert found["low"] < order < found["high"]
+    assert [m["step_size"] for m in measurements] == STEPS
+
+
+def test_too_few_repetitions_leave_an_order_undecided():
+    study = flow(*MLP, "repetitions=12")
+    claims, _ = flow_claims(study, flow_results(study, 0.5, spread=0.6))
+    assert claim_about("shrinks", claims)["verdict"] == "undecided"
+
+
+def test_diverged_runs_are_left_out_and_it_is_said():
+    study = flow(*MLP, f"step_sizes={STEPS}", "repetitions=400", "expect.eta=1.0")
+    dataset = flow_results(study, 0.5, num_diverged=3)
+    claims, measurements = flow_claims(study, dataset)
+    found = claim_about("shrinks", claims)
+    assert found["verdict"] == "holds"
+    assert found["note"].startswith("Diverged and left out: 3 of 400 at step size 0.2.")
+    assert [m["num_left_out"] for m in measurements] == [3, 0, 0, 0]
+    assert summarize(study, dataset, "done")["num_diverged"] == {"sgd": {"0.2": 3}}
+
+
+@pytest.mark.parametrize(
+    ("eta", "repetitions", "verdict"),
+    [(5.0, 100, "holds"), (5.0, 20, "undecided"), (0.05, 100, "fails")],
+)
+def test_a_rare_event_is_judged_by_the_exact_binomial_interval(eta, repetitions, verdict):
+    study = flow(*MLP, f"repetitions={repetitions}", f"expect.eta={eta}")
+    claims, _ = flow_claims(study, flow_results(study, 0.5))
+    assert claim_about("at most 5% of the runs", claims)["verdict"] == verdict
+
+
+def test_a_diverged_run_counts_as_far_from_the_flow():
+    study = flow(*MLP, "step_sizes=[0.1]", "repetitions=100", "expect.eta=5.0")
+    claims, _ = flow_claims(study, flow_results(study, 0.5, num_diverged=30))
+    found = claim_about("at most 5% of the runs", claims)
+    assert found["estimate"] == 0.3
+    assert "counted as farther" in found["note"]
+
+
+@pytest.mark.parametrize(("error", "verdict"), [(1e-3, "holds"), (0.1, "fails")])
+def test_the_error_of_the_reference_is_weighed_against_the_distances(error, verdict):
+    study = flow(*MLP)
+    dataset = flow_results(study, 0.5).assign(flow_error=error)
+    assert claim_about("exact enough", flow_claims(study, dataset)[0])["verdict"] == verdict
+
+
+# --- the closed form ------------------------------------------------------------------------------
+
+
+def translation_results(study, stretch=1.0, shift=0.0):
+    """Runs of NumPy's own simulation of the linear recursion, at the start and at the horizon."""
+    closed = translation_problem(study, "sgd")
+    starts = np.asarray(flat_rows(build(study).starts), np.float64)
+    rng = np.random.default_rng(1)
+    paths = []
+    for size in study.step_sizes:
+        error = starts - closed.minimizer
+        for _ in range(round(study.horizon / size)):
+            angle = rng.uniform(0, 2 * np.pi, len(error))
+            theta = np.stack([np.cos(angle), np.sin(angle)], 1)
+            zeta = rng.multivariate_normal(np.zeros(2), closed.batch_mean_covariance, len(error))
+            error = error - 2 * size * theta * np.sum(theta * (error + zeta), 1, keepdims=True)
+        end = closed.flow(starts, [study.horizon])[:, 0]
+        path = end + stretch * (error + closed.minimizer - end) + shift
+        paths.append(np.stack([starts, starts, path], 1))
+    path = np.stack(paths)[None]
+    distance = np.linalg.norm(path - closed.flow(starts, [0.0, 0.0, study.horizon]), axis=-1)
+    return xr.Dataset(
+        {
+            "distance": (("arm", "step_size", "repetition", "time"), distance),
+            "path": (("arm", "step_size", "repetition", "time", "parameter"), path),
+            "diverged_at": (("arm", "step_size", "repetition"), np.full(distance.shape[:3], -1)),
+        },
+        coords={
+            "arm": ["sgd"],
+            "step_size": list(study.step_sizes),
+            "time": np.linspace(0, study.horizon, 3),
+        },
+    )
+
+
+# The exact deviation of so short a run is largest at its end.
+CLOSED = ["step_sizes=[0.2, 0.1]", "repetitions=3000", "record.num_times=2", "horizon=0.4"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "square", "bias"),
+    [({}, "holds", "holds"), ({"stretch": 1.2}, "fails", None), ({"shift": 0.1}, None, "fails")],
+)
+def test_deviations_are_held_against_the_closed_form(changes, square, bias):
+    study = flow(*CLOSED)
+    claims, measurements = closed_form_claims(study, translation_results(study, **changes))
+    found = claim_about("mean-square deviation", claims)
+    assert found["verdict"] == square or square is None
+    assert claim_about("mean path", claims)["verdict"] == bias or bias is None
+    assert all(m["time"] == 0.4 for m in measurements)
+    assert all(m["exact"] > 0 for m in measurements)
+
+
+# --- comparing schemes ----------------------------------------------------------------------------
+
+
+def training_results(study, *, gap=0.0, largest=1.9, num_diverged=0):
+    rng = np.random.default_rng(0)
+    runs, sizes = study.repetitions, len(study.step_sizes)
+    times = np.linspace(0, 1, 11)
+    level = 1 + 0.1 * rng.normal(size=(1, sizes, runs, 1))
+    loss = level * (0.2 + np.exp(-3 * times))
+    loss = np.concatenate([loss, loss * (1 + gap) + 0.001 * rng.normal(size=loss.shape)])
+    diverged_at = np.full((2, sizes, runs), -1)
+    diverged_at[1, :, :num_diverged] = 3
+    norms = np.broadcast_to(np.linspace(1, largest, 11), loss.shape).astype(np.float32)
+    dims = ("arm", "step_size", "repetition", "time")
+    return xr.Dataset(
+        {
+            "loss": (dims, loss),
+            "sample_loss": (dims, loss),
+            "norm": (dims, norms),
+            "max_norm": (dims, norms),
+            "diverged_at": (dims[:3], diverged_at),
+            "num_steps": (("step_size",), [5, 10]),
+        },
+        coords={"arm": list(study.schemes), "step_size": list(study.step_sizes), "time": times},
+    )
+
+
+EXPECT = "expect={relative_difference: 0.0, tolerance: 0.05}"
+
+
+@pytest.mark.parametrize(
+    ("gap", "verdict"), [(0.0, "holds"), (0.05, "undecided"), (0.2, "fails"), (-0.2, "fails")]
+)
+def test_a_difference_between_arms_is_judged_in_pairs(gap, verdict):
+    study = training(EXPECT, "repetitions=64")
+    claims, measurements = training_claims(study, training_results(study, gap=gap))
+    found = claim_about("noised against plain at step size 0.1", claims)
+    assert found["verdict"] == verdict
+    # Pairs share their level: the interval is far narrower than the 10 % spread of the runs.
+    assert found["high"] - found["low"] < 0.01
+    (paired,) = [
+        m
+        for m in measurements
+        if m["measurement"] == "final loss, paired difference to plain" and m["step_size"] == 0.1
+    ]
+    assert paired["num"] == 64
+
+
+def test_the_ball_holds_up_to_rounding_and_not_beyond():
+    study = training("repetitions=8")
+    eps = float(np.finfo(np.float32).eps)
+    for largest, verdict in ((2 * (1 + 3 * eps), "holds"), (2 * (1 + 8 * eps), "fails")):
+        claims, _ = training_claims(study, training_results(study, largest=largest))
+        assert claim_about("stay in the ball", claims)["verdict"] == verdict
+
+
+def test_diverged_runs_are_left_out_of_pairs():
+    study = training(EXPECT, "repetitions=16")
+    dataset = training_results(study, num_diverged=2)
+    claims, measurements = training_claims(study, dataset)
+    note = claim_about("noised against plain at step size 0.1", claims)["note"]
+    assert "2 of 16 at step size 0.1" in note
+    (paired,) = [
+        m
+        for m in measurements
+        if m["measurement"] == "final loss, paired difference to plain" and m["step_size"] == 0.1
+    ]
+    assert (paired["num"], paired["num_left_out"]) == (14, 2)
+
+
+def test_the_relative_difference_has_the_interval_of_a_ratio():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(400):
+        base = 1 + 0.3 * rng.normal(size=50)
+        interval = relative_difference(1.1 * base + 0.1 * rng.normal(size=50), base)
+        covered += interval.low <= 0.1 <= interval.high
+    # 95 % of 400, within 4 standard errors (4.4 each)
+    assert 362 <= covered <= 397
+
+
+def test_the_time_to_half_the_fall_is_read_off_the_losses():
+    study = training("repetitions=8")
+    dataset = training_results(study)
+    times = half_times(dataset, "plain", 0.1)
+    # 0.2 + exp(-3 s) falls from 1.2 to 0.25; half of it, 0.725, is reached at 0.21, recorded at 0.3
+    assert times is not None
+    assert abs(float(times.sel(arm="plain").mean()) - 0.3) < 0.08
+    flat = dataset.assign(loss=dataset["loss"] * 0 + 1)
+    assert half_times(flat, "plain", 0.1) is None
+
+
+def test_without_a_recorded_loss_the_late_minibatch_losses_stand_in():
+    study = training("repetitions=8")
+    dataset = training_results(study).drop_vars("loss")
+    final, name = final_losses(dataset)
+    assert name == "final minibatch loss"
+    assert dict(final.sizes) == {"arm": 2, "step_size": 2, "repetition": 8}
+
+
+def test_an_unfinished_study_is_not_judged():
+    study = training("repetitions=8")
+    dataset = training_results(study)
+    dataset["diverged_at"][1, 1] = -2
+    summary = summarize(study, dataset, "interrupted")
+    assert summary["claims"] == []
+    assert summary["status"] == "interrupted"
