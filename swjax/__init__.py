@@ -1,5 +1,8 @@
 """Train with sliced-Wasserstein losses in JAX, and test numerically what theory says about it."""
 
+from importlib import import_module as _import_module
+from types import ModuleType as _ModuleType
+
 from swjax import assumptions as assumptions
 from swjax import convergence as convergence
 from swjax import exact as exact
@@ -78,3 +81,10 @@ from swjax.trajectories import compact_distance as compact_distance
 from swjax.trajectories import interpolate as interpolate
 from swjax.trajectories import sup_distance as sup_distance
 from swjax.wasserstein1d import wp_pow_1d as wp_pow_1d
+
+
+def __getattr__(name: str) -> _ModuleType:
+    """The runner and the figures, with their heavier imports, when they are first asked for."""
+    if name in ("experiment", "plot"):
+        return _import_module(f"swjax.{name}")
+    raise AttributeError(f"module 'swjax' has no attribute {name!r}")
