@@ -147,7 +147,7 @@ CLOSED = ["step_sizes=[0.2, 0.1]", "repetitions=3000", "record.num_times=2", "ho
 def test_deviations_are_held_against_the_closed_form(changes, square, bias):
     study = flow(*CLOSED)
     claims, measurements = closed_form_claims(study, translation_results(study, **changes))
-    found = claim_about("mean-square deviation", claims)
+    found = claim_about("mean square deviation", claims)
     assert found["verdict"] == square or square is None
     assert claim_about("mean path", claims)["verdict"] == bias or bias is None
     assert all(m["time"] == 0.4 for m in measurements)

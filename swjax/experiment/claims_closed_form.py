@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from swjax.convergence import Interval
+from swjax.convergence import Interval, equivalence_verdict
 from swjax.experiment.build import build
 from swjax.experiment.cell import flat_rows
 from swjax.experiment.closed_form import translation_problem
@@ -16,126 +16,167 @@ from swjax.experiment.statements import (
     undecided,
 )
 from swjax.experiment.study import FlowStudy
+from swjax.problems import TranslationProblem
 
-# Measured and exact values agree when they are within this many standard errors of each other.
-_AGREE = 3.0
-# A measurement decides only if its standard error is below this share of the exact value.
-_SHARP = 0.1
+# Measured and exact deviations agree when they are within this many standard errors of each other,
+# and a measurement decides only if its standard error is below this share of the exact value.
+_AGREE, _SHARP = 3.0, 0.1
+# The bias is small beside the spread of the runs: as a share of its formula it must be 1 +- this.
+_BIAS_BAND = 0.3
+_NORMAL_95 = 1.959964
 
 
 def closed_form_claims(study: FlowStudy, dataset: xr.Dataset) -> tuple[list[dict], list[dict]]:
-    """Compare mean-square deviation and bias with their exact values at every step size.
+    """Compare the mean-square deviation and the bias with their exact values.
 
-    Both are taken at one time, that of the largest expected deviation at the smallest step.
+    Each is taken at one time, which the formulas decide: that of the largest deviation for the
+    first, that of the best ratio of bias to spread for the second.
 
     Args:
         study: a flow study with a closed form.
         dataset: its complete results.
 
     Returns:
-        Claims and measurements; the latter carry the exact value as ``expected``.
+        Claims and measurements; the latter carry the exact value as ``exact``.
     """
     problem = build(study)
     starts = np.asarray(flat_rows(problem.starts), np.float64)
     claims, measurements = [], []
     for arm in study.schemes:
         closed = translation_problem(study, arm)
-        times = problem.times
-        smallest = min(study.step_sizes)
-        at = int(closed.mean_square_deviation(smallest, starts, times).mean(0).argmax())
-        prefix = several(list(study.schemes), arm)
-        squares, biases = [], []
-        for size in study.step_sizes:
-            exact = closed.mean_square_deviation(size, starts, times)[:, at] / size
-            distance = finite_runs(dataset, dataset["distance"]).sel(arm=arm, step_size=size)
-            found = distance.isel(time=at).values.astype(float) ** 2 / size
-            squares.append(_compare(found, exact))
-            name = "mean-square deviation / step size"
-            measurements.append(_row(name, arm, size, squares[-1], times[at]))
-            if "path" in dataset:
-                path = dataset["path"].sel(arm=arm, step_size=size).isel(time=at)
-                flow = closed.flow(starts, times[at : at + 1])[:, 0]
-                mean = closed.mean_path(size, starts, times[at : at + 1])[:, 0]
-                good = distance.notnull().all("time").values
-                biases.append(_compare_bias(path.values[good], flow[good], mean[good]))
-                measurements.append(_row("bias", arm, size, biases[-1], times[at]))
-        note = left_out(dataset, arm)
-        text = (
-            f"{prefix}the mean-square deviation from the flow at time {times[at]:g}, divided by "
-            "the step size, is the one of the closed form at every step size (in standard errors)"
-        )
-        claims.append(_agreement(text, squares, note, sharp=True))
-        if biases:
-            text = (
-                f"{prefix}the mean path deviates from the flow at time {times[at]:g} as the closed "
-                "form says at every step size (in standard errors)"
-            )
-            claims.append(_agreement(text, biases, note, sharp=False))
+        of_arm = dataset.sel(arm=arm)
+        prefix, note = several(list(study.schemes), arm), left_out(dataset, arm)
+        spread = closed.fluctuation(starts, problem.times).mean(0)
+        squares = [
+            _square(closed, of_arm, starts, problem.times, size, int(spread.argmax()))
+            for size in study.step_sizes
+        ]
+        measurements += _rows("mean square deviation / step size", arm, study, squares)
+        claims.append(_square_claim(prefix, study, squares, note))
+        if "path" in dataset:
+            slant = np.sum(closed.bias(starts, problem.times).mean(0) ** 2, -1)
+            at = int(np.divide(slant, spread, out=np.zeros_like(slant), where=spread > 0).argmax())
+            biases = [
+                _bias(closed, of_arm, starts, problem.times, size, at) for size in study.step_sizes
+            ]
+            measurements += _rows("bias", arm, study, biases)
+            claims.append(_bias_claim(prefix, study, biases, note))
     return claims, measurements
 
 
-def _compare(found: np.ndarray, exact: np.ndarray) -> tuple[Interval, float]:
-    """Mean of what was found, with an interval of 3 standard errors, and the exact mean."""
-    good = np.isfinite(found)
-    values, num = found[good], int(good.sum())
-    if num < 2:
-        return Interval(np.nan, np.nan, np.nan, np.nan, num, len(found) - num), float(exact.mean())
-    # The exact value differs from run to run with the start; only the rest is random.
-    error = float(np.std(values - exact[good], ddof=1) / np.sqrt(num))
-    mean = float(values.mean())
-    interval = Interval(
-        mean, mean - _AGREE * error, mean + _AGREE * error, error, num, len(found) - num
-    )
-    return interval, float(exact[good].mean())
+class _Compared(tuple[Interval, float, float]):
+    """What was measured with its 95 % interval, the exact value, and the flow time."""
 
 
-def _compare_bias(
-    paths: np.ndarray, flows: np.ndarray, means: np.ndarray
-) -> tuple[Interval, float]:
-    """The deviation of the mean path from the flow, along the exact one, and its exact length."""
-    exact = (means - flows).mean(0)
+def _square(
+    closed: TranslationProblem,
+    of_arm: xr.Dataset,
+    starts: np.ndarray,
+    times: np.ndarray,
+    size: float,
+    at: int,
+) -> _Compared:
+    exact = closed.mean_square_deviation(size, starts, times[at : at + 1])[:, 0] / size
+    distance = finite_runs(of_arm, of_arm["distance"]).sel(step_size=size).isel(time=at)
+    return _compared(distance.values.astype(float) ** 2 / size, exact, times[at])
+
+
+def _bias(
+    closed: TranslationProblem,
+    of_arm: xr.Dataset,
+    starts: np.ndarray,
+    times: np.ndarray,
+    size: float,
+    at: int,
+) -> _Compared:
+    """The deviation of the mean path from the flow, along the exact one."""
+    time = times[at : at + 1]
+    flow, mean = closed.flow(starts, time)[:, 0], closed.mean_path(size, starts, time)[:, 0]
+    exact = (mean - flow).mean(0)
     length = float(np.linalg.norm(exact))
-    along = exact / length if length else np.eye(len(exact))[0]
+    along = exact / length
+    good = finite_runs(of_arm, of_arm["distance"]).sel(step_size=size).notnull().all("time").values
+    path = of_arm["path"].sel(step_size=size).isel(time=at).values.astype(float)
     # Only the part around each run's own mean path is random.
-    found = (paths.astype(float) - means) @ along + length
-    return _compare(found, np.full(len(found), length))
+    found = np.where(good, (path - mean) @ along + length, np.nan)
+    return _compared(found, np.full(len(found), length), times[at])
 
 
-def _row(name: str, arm: str, size: float, compared: tuple[Interval, float], time: float) -> dict:
-    interval, exact = compared
-    return measurement(name, arm, size, interval, exact=exact, time=float(time))
+def _compared(found: np.ndarray, exact: np.ndarray, time: float) -> _Compared:
+    """The mean of what was found, and the exact mean over the same runs."""
+    good = np.isfinite(found)
+    num, num_left_out = int(good.sum()), int((~good).sum())
+    if num < 2:
+        nothing = Interval(np.nan, np.nan, np.nan, np.nan, num, num_left_out)
+        return _Compared((nothing, float(exact.mean()), float(time)))
+    # The exact value differs from run to run with the start; only the rest is random.
+    error = float(np.std(found[good] - exact[good], ddof=1) / np.sqrt(num))
+    mean = float(found[good].mean())
+    half = _NORMAL_95 * error
+    interval = Interval(mean, mean - half, mean + half, error, num, num_left_out)
+    return _Compared((interval, float(exact[good].mean()), float(time)))
 
 
-def _agreement(
-    text: str, compared: list[tuple[Interval, float]], note: str, *, sharp: bool
-) -> dict:
-    """One claim over all step sizes: the largest discrepancy in standard errors."""
-    errors = np.array([interval.standard_error for interval, _ in compared])
-    gaps = np.array([interval.estimate - exact for interval, exact in compared])
-    exact = np.array([exact for _, exact in compared])
-    if not np.isfinite(gaps).all() or not (errors > 0).all():
-        return undecided(text, 0.0, _AGREE, f"Too few finite runs. {note}".strip())
-    worst = float(np.abs(gaps / errors).max())
-    shares = errors / np.abs(exact)
-    verdict = "holds" if worst <= _AGREE else "fails"
-    if sharp and shares.max() > _SHARP and verdict == "holds":
+def _rows(name: str, arm: str, study: FlowStudy, compared: list[_Compared]) -> list[dict]:
+    return [
+        measurement(name, arm, size, interval, exact=exact, time=time)
+        for size, (interval, exact, time) in zip(study.step_sizes, compared, strict=True)
+    ]
+
+
+def _square_claim(prefix: str, study: FlowStudy, compared: list[_Compared], note: str) -> dict:
+    text = (
+        f"{prefix}the mean square deviation from the flow, divided by the step size, agrees with "
+        f"its exact formula within {_AGREE:g} standard errors at every step size"
+    )
+    exact = np.array([value for _, value, _ in compared])
+    ratios = np.array([interval.estimate for interval, _, _ in compared]) / exact
+    errors = np.array([interval.standard_error for interval, _, _ in compared]) / exact
+    if not np.isfinite(ratios).all() or not (errors > 0).all():
+        return undecided(text, 1.0, _AGREE * _SHARP, f"Too few finite runs. {note}".strip())
+    scores = (ratios - 1) / errors
+    worst = int(np.abs(scores).argmax())
+    verdict = "holds" if np.abs(scores).max() <= _AGREE else "fails"
+    if verdict == "holds" and errors.max() > _SHARP:
         verdict = "undecided"
-        note = (
-            f"A standard error is {shares.max():.0%} of the exact value: more repetitions. {note}"
-        )
-    if not sharp:
-        num = int((np.abs(exact) > _AGREE * errors).sum())
-        verdict = verdict if num or verdict == "fails" else "undecided"
-        note = (
-            f"The bias is larger than 3 standard errors at {num} of {len(exact)} step sizes. {note}"
-        )
+        note = f"A standard error is {errors.max():.0%} of the formula: more repetitions. {note}"
+    listed = ", ".join(
+        f"{score:+.1f} at {size:g}" for score, size in zip(scores, study.step_sizes, strict=True)
+    )
+    ratio, error = float(ratios[worst]), float(errors[worst])
     return claim(
         text,
-        estimate=worst,
-        low=0.0,
-        high=worst,
-        expected=0.0,
-        tolerance=_AGREE,
+        estimate=ratio,
+        low=ratio - _NORMAL_95 * error,
+        high=ratio + _NORMAL_95 * error,
+        expected=1.0,
+        tolerance=_AGREE * error,
         verdict=verdict,
-        note=note.strip(),
+        note=f"As a share of the formula, at time {compared[worst][2]:g} and the step size that "
+        f"agrees least, {study.step_sizes[worst]:g}. In standard errors: {listed}. {note}".strip(),
+    )
+
+
+def _bias_claim(prefix: str, study: FlowStudy, compared: list[_Compared], note: str) -> dict:
+    text = f"{prefix}the mean path is off the flow by the bias of its exact formula"
+    exact = np.array([value for _, value, _ in compared])
+    ratios = np.array([interval.estimate for interval, _, _ in compared]) / exact
+    errors = np.array([interval.standard_error for interval, _, _ in compared]) / exact
+    if not np.isfinite(ratios).all() or not (errors > 0).all():
+        return undecided(text, 1.0, _BIAS_BAND, f"Too few finite runs. {note}".strip())
+    weights = errors**-2 / np.sum(errors**-2)
+    if study.common_random_numbers:  # then the step sizes are not independent: take the best one
+        weights = (np.arange(len(errors)) == errors.argmin()).astype(float)
+    ratio, error = float(weights @ ratios), float(np.sqrt(np.sum((weights * errors) ** 2)))
+    low, high = ratio - _NORMAL_95 * error, ratio + _NORMAL_95 * error
+    return claim(
+        text,
+        estimate=ratio,
+        low=low,
+        high=high,
+        expected=1.0,
+        tolerance=_BIAS_BAND,
+        verdict=equivalence_verdict(low, high, 1.0, _BIAS_BAND),
+        note="As a share of the formula, mean over step sizes weighted by precision, at time "
+        f"{compared[0][2]:g}. {note}".strip(),
     )
