@@ -5,6 +5,7 @@ from types import ModuleType as _ModuleType
 
 from swjax import assumptions as assumptions
 from swjax import convergence as convergence
+from swjax import directions as directions
 from swjax import exact as exact
 from swjax import generators as generators
 from swjax import measures as measures
@@ -15,7 +16,12 @@ from swjax.convergence import Order as Order
 from swjax.convergence import equivalence_verdict as equivalence_verdict
 from swjax.convergence import fit_order as fit_order
 from swjax.directions import equispaced_directions as equispaced_directions
+from swjax.directions import fibonacci_directions as fibonacci_directions
 from swjax.directions import sample_directions as sample_directions
+from swjax.directions import sample_equispaced_directions as sample_equispaced_directions
+from swjax.directions import sample_fibonacci_directions as sample_fibonacci_directions
+from swjax.directions import sample_orthogonal_directions as sample_orthogonal_directions
+from swjax.directions import sample_quasi_directions as sample_quasi_directions
 from swjax.exact import sw2_sq_exact_2d as sw2_sq_exact_2d
 from swjax.flows import Flow as Flow
 from swjax.flows import energy_residual as energy_residual

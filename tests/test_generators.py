@@ -24,6 +24,8 @@ from swjax.generators import (
     smooth_cutoff,
 )
 
+KEY = jax.random.key(0)
+RADIUS = 4.0  # the parameters drawn below have about this norm
 Z = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)), jnp.float32)
 MODELS = {
     "translation": Translation(3),
@@ -32,7 +34,7 @@ MODELS = {
     "whole": FreePoints(5, 2, whole=True),
     "mlp": MLP((4, 6), 2, nn.tanh),
     "dense_skip": DenseSkipMLP((4, 6), 2, output_activation=jnp.tanh),
-    "cut": DenseSkipMLP((4, 6), 2, nn.softplus, cutoff=Cutoff(10.0, 5.0, 1.0)),
+    "cut": DenseSkipMLP((4, 6), 2, nn.softplus, cutoff=Cutoff(RADIUS, 2.0, 1.0)),
     "conv": ConvGenerator((6, 5, 2), features=(4, 3)),
 }
 DIMS = {"translation": 3, "scale": 3, "conv": 60}
@@ -44,47 +46,76 @@ def numpy_tree(params):
 
 
 @functools.cache
+def all_params():
+    """Parameters of the shapes that `init` gives, filled by NumPy: its random numbers are quick."""
+    rng = np.random.default_rng(1)
+    shapes = {name: jax.eval_shape(model.init, KEY, Z) for name, model in MODELS.items()}
+    assert all(type(tree) is dict for tree in shapes.values())
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(shapes))
+    fill = lambda leaf: jnp.asarray(0.5 * rng.normal(size=leaf.shape), leaf.dtype)
+    return jax.tree.map(fill, shapes)
+
+
+@functools.cache
+def trials():
+    """Outputs of every model, alone and under vmap, by one compiled function."""
+
+    def try_all(trees):
+        found = {}
+        for name, model in MODELS.items():
+            params = trees[name]
+            batch = jax.tree.map(lambda leaf: jnp.stack([0 * leaf, leaf]), params)
+            outputs = jax.vmap(lambda u, m=model: m.apply(u, Z))(batch)
+            alone = None if name == "whole" else model.apply(params, Z[2:3])
+            found[name] = model.apply(params, Z), outputs, alone
+        return found
+
+    return jax.jit(try_all)(all_params())
+
+
 def draw_params(name):
-    return jax.jit(MODELS[name].init)(jax.random.key(1), Z)
+    return all_params()[name]
 
 
 @each_model
-def test_parameters_are_a_plain_tree_of_floats_and_outputs_are_points(name):
-    params = draw_params(name)
-    assert type(params) is dict
-    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
-    x = MODELS[name].apply(params, Z)
+def test_outputs_are_points(name):
+    x, _, _ = trials()[name]
     assert x.shape == (5, DIMS.get(name, 2))
     assert x.dtype == jnp.float32
     assert bool(jnp.all(jnp.isfinite(x)))
 
 
 @each_model
-def test_generators_run_under_jit_and_vmap_over_parameters(name):
-    model = MODELS[name]
-    batch = jax.tree.map(lambda leaf: jnp.stack([0 * leaf, leaf]), draw_params(name))
-    outputs = jax.jit(jax.vmap(lambda u: model.apply(u, Z)))(batch)
-    alone = model.apply(draw_params(name), Z)
-    np.testing.assert_allclose(outputs[1], alone, rtol=1e-5, atol=1e-6)
+def test_generators_run_under_vmap_over_parameters(name):
+    x, outputs, _ = trials()[name]
+    np.testing.assert_allclose(outputs[1], x, rtol=1e-5, atol=1e-6)
 
 
 @each_model
 def test_each_output_depends_on_its_own_latent_point_only(name):
-    params = draw_params(name)
-    if name == "whole":
-        return
-    alone = MODELS[name].apply(params, Z[2:3])
-    np.testing.assert_allclose(alone[0], MODELS[name].apply(params, Z)[2], rtol=1e-5, atol=1e-6)
+    x, _, alone = trials()[name]
+    if name != "whole":
+        np.testing.assert_allclose(alone[0], x[2], rtol=1e-5, atol=1e-6)
 
 
-@each_model
-def test_gradients_agree_with_finite_differences(name, x64):
-    model, z = MODELS[name], jnp.asarray(Z, float)
-    flat, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf.astype(float), draw_params(name)))
-    oracle = jax.jit(jax.value_and_grad(lambda u: jnp.sum(jnp.sin(model.apply(unravel(u), z)))))
-    step = np.cos(np.arange(flat.size))
-    expected = (oracle(flat + 1e-6 * step)[0] - oracle(flat - 1e-6 * step)[0]) / 2e-6
-    assert float(oracle(flat)[1] @ step) == pytest.approx(float(expected), rel=1e-6)
+def test_gradients_agree_with_finite_differences(x64):
+    z = jnp.asarray(Z, float)
+    flats = {name: ravel_pytree(draw_params(name)) for name in MODELS}
+    starts = {name: flat.astype(float) for name, (flat, _) in flats.items()}
+    steps = {name: np.cos(np.arange(flat.size)) for name, flat in starts.items()}
+
+    def total(points):
+        outputs = [m.apply(flats[name][1](points[name]), z) for name, m in MODELS.items()]
+        return jnp.stack([jnp.sum(jnp.sin(x)) for x in outputs])
+
+    def probe(h):
+        return total({name: u + h * steps[name] for name, u in starts.items()})
+
+    gradients = jax.grad(lambda points: jnp.sum(total(points)))
+    values, found = jax.jit(lambda: (jax.vmap(probe)(np.array([-1e-6, 1e-6])), gradients(starts)))()
+    expected = (values[1] - values[0]) / 2e-6
+    slopes = [found[name] @ steps[name] for name in MODELS]
+    np.testing.assert_allclose(slopes, expected, rtol=1e-6)
 
 
 def test_parameters_and_outputs_are_double_when_doubles_are_on(x64):
@@ -106,7 +137,7 @@ def test_simple_generators_follow_their_formulas():
     for name, formula in formulas.items():
         params = draw_params(name)
         expected = formula(numpy_tree(params), np.asarray(Z, np.float64))
-        np.testing.assert_allclose(MODELS[name].apply(params, Z), expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(trials()[name][0], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_perceptron_follows_its_formula():
@@ -115,7 +146,7 @@ def test_a_perceptron_follows_its_formula():
     for k in range(2):
         h = np.tanh(h @ u[f"layer_{k}"]["kernel"] + u[f"layer_{k}"]["bias"])
     expected = h @ u["output"]["kernel"] + u["output"]["bias"]
-    np.testing.assert_allclose(MODELS["mlp"].apply(params, Z), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(trials()["mlp"][0], expected, rtol=1e-5, atol=1e-6)
 
 
 def paper_network(u, x, widths, activations):
@@ -142,25 +173,22 @@ def test_the_dense_network_is_the_one_of_the_paper():
     widths = {"layer_0": 4, "layer_1": 6, "output": 2}
     params, relu = draw_params("dense_skip"), lambda t: np.maximum(t, 0)
     expected = paper_network(numpy_tree(params), np.asarray(Z), widths, (relu, relu, np.tanh))
-    np.testing.assert_allclose(
-        MODELS["dense_skip"].apply(params, Z), expected, rtol=1e-5, atol=1e-6
-    )
+    np.testing.assert_allclose(trials()["dense_skip"][0], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_the_cut_off_network_is_the_one_of_the_paper():
-    model = DenseSkipMLP((4,), 2, nn.softplus, cutoff=Cutoff(3.0, 2.0, 1.0))
-    params = model.init(jax.random.key(4), Z)
-    u, x = numpy_tree(params), np.asarray(Z, np.float64)
+    u, x = numpy_tree(draw_params("cut")), np.asarray(Z, np.float64)
     softplus, identity = (lambda t: np.logaddexp(t, 0)), (lambda t: t)
-    network = paper_network(u, x, {"layer_0": 4, "output": 2}, (softplus, identity))
+    widths = {"layer_0": 4, "layer_1": 6, "output": 2}
+    network = paper_network(u, x, widths, (softplus, softplus, identity))
     norm = np.sqrt(sum(np.sum(leaf**2) for leaf in jax.tree.leaves(u)))
-    by_params = numpy_cutoff(norm, 3.0, 1.0)
+    by_params = numpy_cutoff(norm, RADIUS, 1.0)
     by_input = np.array([numpy_cutoff(np.linalg.norm(row), 2.0, 1.0) for row in x])
     # The factors must do something here: some strictly between 0 and 1.
     assert 0.01 < by_params < 0.99
     assert np.any((by_input > 0.01) & (by_input < 0.99))
     expected = network * by_params * by_input[:, None]
-    np.testing.assert_allclose(model.apply(params, Z), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(trials()["cut"][0], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_the_cut_off_is_one_inside_zero_outside_and_the_formula_between(x64):
@@ -197,8 +225,8 @@ def test_the_derivative_of_the_cut_off_is_the_one_of_its_values(x64):
 
 def test_a_cut_off_network_vanishes_far_away_and_is_globally_lipschitz():
     model = DenseSkipMLP((6, 6), 2, cutoff=Cutoff(4.0, 2.0, 0.5))
-    start = model.init(jax.random.key(0), Z)
-    flat, unravel = ravel_pytree(start)
+    shapes = jax.eval_shape(model.init, KEY, Z)
+    flat, unravel = ravel_pytree(jax.tree.map(lambda leaf: np.zeros(leaf.shape, "f4"), shapes))
     output = jax.jit(lambda u, z: model.apply(unravel(u), z[None])[0])
     derivative = jax.jit(
         jax.vmap(lambda u, z: jnp.concatenate(jax.jacfwd(output, (0, 1))(u, z), axis=1))
@@ -225,9 +253,10 @@ def test_a_cut_off_network_vanishes_far_away_and_is_globally_lipschitz():
 
 def test_a_point_cloud_is_looked_up_by_number():
     model, source = FreePoints(7, 2), measures.indices(7)
-    z = source.sample(jax.random.key(0), 20)
-    params = model.init(jax.random.key(1), z)
-    points = params["params"]["points"]
+    z = source.sample(KEY, 20)
+    points = jnp.arange(14.0).reshape(7, 2)
+    params = {"params": {"points": points}}
+    assert jax.eval_shape(model.init, KEY, z) == jax.eval_shape(lambda: params)
     np.testing.assert_array_equal(model.apply(params, z), points[z[:, 0].astype(int)])
     odd = model.apply(params, jnp.array([[-1.0], [7.0], [0.5], [6.0]]))
     assert np.all(np.isnan(odd[:3]))
@@ -238,7 +267,7 @@ def test_a_point_cloud_is_looked_up_by_number():
 
 def test_a_whole_point_cloud_ignores_the_latent_points():
     params = draw_params("whole")
-    np.testing.assert_array_equal(MODELS["whole"].apply(params, Z), params["params"]["points"])
+    np.testing.assert_array_equal(trials()["whole"][0], params["params"]["points"])
 
 
 def transposed_convolution(image, kernel, bias):
@@ -256,7 +285,7 @@ def transposed_convolution(image, kernel, bias):
 
 def test_the_image_generator_follows_its_formula():
     params = draw_params("conv")
-    u, x = numpy_tree(params), np.asarray(MODELS["conv"].apply(params, Z))
+    u, x = numpy_tree(params), np.asarray(trials()["conv"][0])
     seeds = np.asarray(Z) @ u["seed"]["kernel"] + u["seed"]["bias"]
     for row, seed in enumerate(seeds):
         image = seed.reshape(2, 2, 4)

@@ -15,7 +15,6 @@ _NUM_ANGLES = 256
 _NUM_HEIGHTS = 128
 
 
-@jax.jit
 def _mean_root(covariance: Float[Array, "d d"]) -> Float[Array, ""]:
     """`E sqrt(theta^T S theta)` over the sphere, for any dimension, by one integral.
 
@@ -64,18 +63,28 @@ def _safe_root(values: Array) -> Array:
 
 
 @jax.jit
-def _mean_product(
-    first: Float[Array, "d d"],
-    second: Float[Array, "d d"],
-    directions: Float[Array, "L d"],
-    weights: Float[Array, " L"],
+def _value(
+    gap: Float[Array, " d"],
+    covariances: tuple[Array, Array],
+    rule: tuple[Float[Array, "L d"], Float[Array, " L"]] | None,
 ) -> Float[Array, ""]:
-    """`E sqrt(theta^T S_1 theta) sqrt(theta^T S_2 theta)` by a rule on the sphere."""
-    first, second = (
-        jnp.einsum("ld,de,le->l", directions, s, directions, precision="highest")
-        for s in (first, second)
-    )
-    return jnp.sum(weights * _safe_root(first) * _safe_root(second))
+    """SW_2^2 for a difference of means, two variances or matrices, and a rule on the sphere."""
+    dim = len(gap)
+    matrices = [s for s in covariances if s.ndim == 2]
+    numbers = [s for s in covariances if s.ndim == 0]
+    if rule is not None:
+        directions, weights = rule
+        widths = [
+            _safe_root(jnp.einsum("ld,de,le->l", directions, s, directions, precision="highest"))
+            for s in matrices
+        ]
+        spread = jnp.sum(weights * (widths[0] - widths[1]) ** 2)
+    elif matrices:
+        cross = _safe_root(numbers[0]) * _mean_root(matrices[0])
+        spread = jnp.trace(matrices[0]) / dim + numbers[0] - 2 * cross
+    else:
+        spread = (_safe_root(numbers[0]) - _safe_root(numbers[1])) ** 2
+    return jnp.sum(gap * gap) / dim + spread
 
 
 def sw2_sq_gaussians(
@@ -88,14 +97,12 @@ def sw2_sq_gaussians(
 ) -> Float[Array, ""]:
     """SW_2^2 between two Gaussian laws.
 
-        SW_2^2 = |m_x - m_y|^2 / d + (tr S_x + tr S_y) / d
-                 - 2 E sqrt(theta^T S_x theta) sqrt(theta^T S_y theta).
+        SW_2^2 = |m_x - m_y|^2 / d + E (sqrt(theta^T S_x theta) - sqrt(theta^T S_y theta))^2,
 
-    A covariance may be given as a matrix or, for a multiple `s^2 I` of the identity, as the number
-    `s^2`. What the last mean costs depends on that:
+    the mean over the unit sphere. A covariance may be given as a matrix or, for a multiple
+    `s^2 I` of the identity, as the number `s^2`. How the mean is computed depends on that:
 
-    - two numbers: `s_x s_y`, in closed form, any dimension, so that
-      `SW_2^2 = |m_x - m_y|^2 / d + (s_x - s_y)^2`;
+    - two numbers: it is `(s_x - s_y)^2`, in any dimension;
     - a number and a matrix: one smooth integral, exact to rounding in any dimension;
     - two matrices: quadrature over the sphere, exact to rounding in dimension 1, 2 (256
       equispaced angles) and 3 (a product rule), provided the ratio of the largest to the smallest
@@ -141,23 +148,14 @@ def sw2_sq_gaussians(
     )
     dtype = working_dtype(*means, *covariances)
     means, covariances = (tuple(v.astype(dtype) for v in pair) for pair in (means, covariances))
-    matrices = [s for s in covariances if s.ndim == 2]
-    numbers = [s for s in covariances if s.ndim == 0]
-    if directions is not None and len(matrices) < 2:
+    both = all(s.ndim == 2 for s in covariances)
+    if directions is not None and not both:
         raise ValueError(
             "directions are of no use here: with a covariance given as a number no mean over "
             "directions is taken. Leave them out."
         )
-    if not matrices:
-        cross = _safe_root(numbers[0]) * _safe_root(numbers[1])
-    elif numbers:
-        cross = _safe_root(numbers[0]) * _mean_root(matrices[0])
-    else:
-        rows, weights = _rule_for(dim, directions)
-        cross = _mean_product(matrices[0], matrices[1], rows.astype(dtype), weights.astype(dtype))
-    gap = means[0] - means[1]
-    traces = sum(jnp.trace(s) / dim if s.ndim == 2 else s for s in covariances)
-    return jnp.sum(gap * gap) / dim + traces - 2 * cross
+    rule = tuple(v.astype(dtype) for v in _rule_for(dim, directions)) if both else None
+    return _value(means[0] - means[1], covariances, rule)
 
 
 def _rule_for(
