@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from swjax.experiment.sweep import run as run
 
 _FROM_SWEEP = ("Sweep", "load", "resume", "run")
+__all__ = ["RunFolderError", "StudyError", "Sweep", "UserError", "load", "resume", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,48 +11,49 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from swjax.experiment import pieces
+from swjax.experiment import laws, pieces
 from swjax.experiment.errors import StudyError
 from swjax.experiment.mistakes import explain
+from swjax.experiment.piece import Count, Piece, Positive
 from swjax.experiment.strict_yaml import apply_overrides, read_yaml
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
 
 
-class FlowExpectation(pieces.Piece):
+class FlowExpectation(Piece):
     """The order of the distance in the step size, and the half width of the band around it."""
 
     order: float
-    tolerance: pieces.Positive
-    eta: pieces.Positive | None = Field(
+    tolerance: Positive
+    eta: Positive | None = Field(
         None, description="distance that few runs exceed at the smallest step size"
     )
     exceedance: Probability = Field(0.05, description="how few")
 
 
-class TrainingExpectation(pieces.Piece):
+class TrainingExpectation(Piece):
     """The relative difference of the final loss to the first arm, and the band around it."""
 
     relative_difference: float
-    tolerance: pieces.Positive
+    tolerance: Positive
 
 
-class _Study(pieces.Piece):
+class _Study(Piece):
     """What every study says, whatever its kind."""
 
     name: Name
     question: str
     seed: Annotated[int, Field(ge=0, lt=2**32)]
-    repetitions: pieces.Count
-    horizon: pieces.Positive = Field(description="flow time: number of steps times step size")
-    step_sizes: tuple[pieces.Positive, ...]
+    repetitions: Count
+    horizon: Positive = Field(description="flow time: number of steps times step size")
+    step_sizes: tuple[Positive, ...]
     common_random_numbers: bool = Field(
         False, description="the same draws in every arm and at every step size"
     )
     precision: Literal["float32", "float64"] = "float32"
-    source: pieces.Law
-    target: pieces.Law
+    source: laws.Law
+    target: laws.Law
     generator: pieces.Generator
     loss: pieces.Loss
     scheme: pieces.Scheme | None = None

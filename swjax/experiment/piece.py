@@ -1,0 +1,15 @@
+"""What every piece of a study is: frozen, strict, and closed to unknown keys."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Piece(BaseModel):
+    """Frozen, strict, and closed: unknown keys and values of another type are mistakes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
