@@ -5,9 +5,9 @@ numbers are finitely many, so pre-activations stand exactly at 0, and projection
 frequency proportional to the spacing of the numbers. The same runs (same draws and starts, drawn
 in float32 and rounded) with relu'(0) = 0, 1/2 and 1, in bfloat16, float16, float32 and float64:
 counts of exact kinks and of ties in the sort, the step at which the runs part, and the paired
-difference of their final losses with a 95 % interval. Read the bfloat16 difference as a hint only: its
-interval barely excludes 0, four comparisons were made without correction, and a shorter trial with
-other settings, run first, showed no difference.
+difference of their final losses with a 95 % interval. Read the bfloat16 difference as a hint only:
+its interval barely excludes 0, four comparisons were made without correction, and a shorter trial
+with other settings, run first, showed no difference.
 
     python experiments/kink_choice_matters_in_low_precision_only.py
 

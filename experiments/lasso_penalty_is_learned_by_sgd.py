@@ -5,7 +5,8 @@ coefficient enters or leaves. `swjax.implicit.lasso` returns a conservative deri
 minibatch SGD on the validation error with vanishing steps is covered by the theory. Compared with
 a fine grid for one common penalty, and with one penalty for each of the ten coefficients, which no
 grid reaches. The schedule was tuned: with a first choice (scale 8, 1500 steps) SGD stopped short of
-the minimum, at log penalties 0.52 to 0.61 instead of 1.35. Data: scikit-learn's diabetes set (442 patients, 10 measurements, Efron et al. 2004).
+the minimum, at log penalties 0.52 to 0.61 instead of 1.35. Data: scikit-learn's diabetes set (442
+patients, 10 measurements, Efron et al. 2004).
 
     python experiments/lasso_penalty_is_learned_by_sgd.py
 

@@ -10,6 +10,7 @@ itself, with torch where that is installed.
 """
 
 import argparse
+import importlib
 import importlib.util
 import json
 import os
@@ -19,6 +20,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,8 +32,7 @@ import numpy as np
 import swjax
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
-if HAS_TORCH:
-    import torch
+torch: Any = importlib.import_module("torch") if HAS_TORCH else None
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -56,7 +57,8 @@ def plain_jnp(x, y, directions):
 
 def with_ott(x, y, directions):
     """OTT on the same directions."""
-    return sliced_wasserstein(x, y, proj_fn=lambda cloud: cloud @ directions.T)[0]
+    project: Any = lambda cloud: cloud @ directions.T
+    return sliced_wasserstein(x, y, proj_fn=project)[0]
 
 
 def plain_torch(x, y, directions):
@@ -66,8 +68,9 @@ def plain_torch(x, y, directions):
 
 
 def with_pot(x, y, directions):
-    """POT on the same directions, in its backend for these arrays; squared, since POT takes the root."""
-    return ot.sliced_wasserstein_distance(x, y, projections=directions.T) ** 2
+    """POT on the same directions, in its backend for these arrays; squared, as it takes the root."""
+    root: Any = ot.sliced_wasserstein_distance(x, y, projections=directions.T)
+    return root**2
 
 
 JAX_LOSSES = {SWJAX: swjax.sw2_sq, "plain jnp": plain_jnp, "OTT": with_ott}
@@ -149,7 +152,8 @@ def training(num_steps: int, num: int, n: int) -> Jobs:
         return jax_job(run, (params, jax.random.key(2)))
 
     jobs = {name: scanned(loss) for name, loss in JAX_LOSSES.items()}
-    one_step, step_keys = jax.jit(step_with(plain_jnp)), jax.random.split(jax.random.key(2), num_steps)
+    one_step = jax.jit(step_with(plain_jnp))
+    step_keys = jax.random.split(jax.random.key(2), num_steps)
 
     def python_loop():
         current, value = params, None
@@ -252,16 +256,17 @@ def time_in_turns(jobs: Jobs, rounds: int) -> dict[str, float]:
 
 def cases() -> dict[str, Callable[[], Jobs]]:
     """Every case by its title, built when its turn comes."""
-    titled = {
-        f"L={num}, n={n}, d={dim}": lambda num=num, n=n, dim=dim: value_and_gradient(num, n, dim)
-        for num, n, dim in SHAPES
+    return {
+        **{
+            f"L={num}, n={n}, d={dim}": partial(value_and_gradient, num, n, dim)
+            for num, n, dim in SHAPES
+        },
+        "32 repetitions (vmap), L=32, n=64, d=2": partial(batch_of_repetitions, 32, 32, 64, 2),
+        "20 steps (scan) of 32 repetitions, L=32, n=64, d=2": partial(
+            gradient_steps, 20, 32, 32, 64, 2
+        ),
+        "100 training steps of a 2-64-64-2 network, L=50, n=128": partial(training, 100, 50, 128),
     }
-    titled["32 repetitions (vmap), L=32, n=64, d=2"] = lambda: batch_of_repetitions(32, 32, 64, 2)
-    titled["20 steps (scan) of 32 repetitions, L=32, n=64, d=2"] = lambda: gradient_steps(
-        20, 32, 32, 64, 2
-    )
-    titled["100 training steps of a 2-64-64-2 network, L=50, n=128"] = lambda: training(100, 50, 128)
-    return titled
 
 
 def machine() -> dict[str, str]:
@@ -292,7 +297,8 @@ def table(results: dict[str, dict[str, float]]) -> str:
         ratios = [f"{times[name] / times[SWJAX]:.1f}" if name in times else "-" for name in names]
         rows.append([case, f"{1e3 * times[SWJAX]:.2f}", *ratios])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) + " |" for r in rows]
+    padded = lambda row: [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+    lines = [f"| {' | '.join(padded(row))} |" for row in rows]
     lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
     return "\n".join(lines)
 
