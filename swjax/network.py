@@ -32,7 +32,7 @@ def sort_by_network(keys: Int[Array, "*batch n L"]) -> Int[Array, "*batch n L"]:
     turned = [now ^ then for now, then in itertools.pairwise([*down, down[-1]])]
     keys = _sort_pieces(keys, depth, down[0], turned[0])
     for level in range(1, len(down)):
-        keys = _merge_pieces(keys.reshape(-1, pieces, lanes << depth), 1 << level)
+        keys = _merge_pieces(keys.reshape(-1, pieces, 1 << depth, lanes), 1 << level)
         keys = _merge(keys.reshape(-1, 1 << depth, lanes), depth, turned[level])
     return keys.reshape(*batch, rows, lanes)[..., :n, :]
 
@@ -51,12 +51,10 @@ def merge_by_network(
 
 
 def _split(n: int) -> tuple[int, int]:
-    """The number of pieces, odd and below 8, and the depth w of pieces of 2^w rows."""
+    """The number of pieces, 1 or 5 to 7 (less for n < 8), and the depth w of pieces of 2^w rows."""
     depth = max(0, (n - 1).bit_length() - 3)
     pieces = -(-n >> depth)
-    while pieces % 2 == 0:
-        pieces, depth = pieces // 2, depth + 1
-    return pieces, depth
+    return (1, depth + 3) if pieces == 8 else (pieces, depth)
 
 
 def _largest(keys: Array, rows: int) -> Array:
@@ -120,7 +118,7 @@ def _sort_fours(
     rows = jnp.split(keys, 4, axis=1)
     for low, high in ((0, 1), (2, 3), (0, 2), (1, 3), (1, 2)):
         _compare(rows, low, high)
-    return _interleave([row ^ _mask(turned, keys) for row in rows])
+    return jnp.concatenate([row ^ _mask(turned, keys) for row in rows], axis=1)
 
 
 def _merge(
@@ -136,13 +134,17 @@ def _merge(
     if depth == 0 and turned is not None:
         return keys ^ _mask(turned, keys)
     while depth:
-        stages = 2 - depth % 2
-        rows = jnp.split(keys, 1 << stages, axis=1)
-        _compare_down_from(rows, len(rows) // 2)
+        rows = jnp.split(keys, min(4, keys.shape[1]), axis=1)
+        if depth % 2:  # one stage, in strips as many as for two
+            _compare_apart(rows, len(rows) // 2)
+            stages, groups = 1, len(rows) // 2
+        else:
+            _compare_down_from(rows, 2)
+            stages, groups = 2, 1
         depth -= stages
         if depth == 0 and turned is not None:
             rows = [row ^ _mask(turned, keys) for row in rows]
-        keys = _interleave(rows)
+        keys = _interleave(rows, groups)
     return keys
 
 
@@ -150,39 +152,47 @@ def _compare(rows: list[Array], low: int, high: int) -> None:
     rows[low], rows[high] = lax.min(rows[low], rows[high]), lax.max(rows[low], rows[high])
 
 
+def _compare_apart(rows: list[Array], stride: int) -> None:
+    for i in range(len(rows) - stride):
+        if not i & stride:
+            _compare(rows, i, i + stride)
+
+
 def _compare_down_from(rows: list[Array], stride: int) -> None:
     """Compare rows `stride` apart, then half of it, down to neighbors."""
     while stride:
-        for i in range(len(rows) - stride):
-            if not i & stride:
-                _compare(rows, i, i + stride)
+        _compare_apart(rows, stride)
         stride //= 2
 
 
-def _interleave(strips: list[Int[Array, "blocks rows L"]]) -> Int[Array, "blocks all L"]:
-    """Row 0 of every strip, then row 1 of every strip, and so on.
+def _interleave(
+    strips: list[Int[Array, "blocks rows L"]], groups: int = 1
+) -> Int[Array, "blocks all L"]:
+    """Row 0 of every strip, then row 1 of every strip, and so on, in every group of strips.
 
-    Written as a choice and not as `jnp.stack`, for which XLA passes over memory once for each strip
-    and repeats the comparisons that they share. The barrier ends a pass: XLA would join passes
-    into one that takes minutes to compile.
+    A group is every `groups`-th strip. This is written as a choice and not as `jnp.stack`, for
+    which XLA passes over memory once for each strip and repeats the comparisons that they share.
+    Reading four strips also ends the pass before: XLA would have to repeat it for each of them.
+    Passes that it joined would be slow, and take minutes to compile.
     """
     blocks, rows, lanes = strips[0].shape
-    if len(strips) == 2:
-        return jnp.stack(strips, axis=2).reshape(blocks, 2 * rows, lanes)
-    place = lax.broadcasted_iota(jnp.int32, (1, 1, len(strips), 1), 2)
+    shape = (1, groups, 1, len(strips) // groups, 1)
+    place = lax.broadcasted_iota(jnp.int32, shape, 3) * groups
+    place += lax.broadcasted_iota(jnp.int32, shape, 1)
 
     def choose(first: int, last: int) -> Array:
         if last - first == 1:
-            return strips[first][:, :, None]
+            return strips[first][:, None, :, None]
         middle = (first + last) // 2
         return jnp.where(place < middle, choose(first, middle), choose(middle, last))
 
-    keys = choose(0, len(strips)).reshape(blocks, rows * len(strips), lanes)
-    return lax.optimization_barrier(keys)
+    return choose(0, len(strips)).reshape(blocks, rows * len(strips), lanes)
 
 
-def _merge_pieces(keys: Int[Array, "batch pieces L"], size: int) -> Int[Array, "batch pieces L"]:
+def _merge_pieces(
+    keys: Int[Array, "batch pieces rows L"], size: int
+) -> Int[Array, "batch pieces rows L"]:
     """The comparisons between whole pieces in a merge of every `size` of them."""
-    pieces = list(jnp.unstack(keys, axis=1))
+    pieces = jnp.split(keys, keys.shape[1], axis=1)
     _compare_down_from(pieces, size // 2)
-    return jnp.stack(pieces, axis=1)
+    return jnp.concatenate(pieces, axis=1)

@@ -27,7 +27,6 @@ from swjax.network import merge_by_network, sort_by_network
 
 # On CPU the network beats XLA's integer sort from so many lanes and up to so many rows.
 _MIN_LANES = 8
-_VECTOR_LANES = 16
 _MAX_ROWS = 2**14
 
 
@@ -94,16 +93,33 @@ def argmerge(
     return _merging_permutation(lax.stop_gradient(first), lax.stop_gradient(second))
 
 
-def take_rows(values: Array, order: Int[Array, "*batch n L"]) -> Array:
-    """``values[order[k, l], l]`` in every lane l: the gather along a permutation."""
-    return jnp.take_along_axis(values, order, axis=-2, mode="promise_in_bounds")
+def take_rows(values: Array, order: Int[Array, "*batch k L"]) -> Array:
+    """``values[order[k, l], l]`` in every lane l, as one gather from flat memory."""
+    place = _flat(order, values.shape)
+    taken = values.reshape(-1).at[place].get(mode="promise_in_bounds", wrap_negative_indices=False)
+    return taken.reshape(order.shape)
 
 
 def put_rows(order: Int[Array, "*batch n L"], values: Array) -> Array:
-    """The inverse of `take_rows`: row ``order[k, l]`` of lane l becomes ``values[k, l]``."""
-    index = jnp.indices(order.shape, sparse=True)
-    target = jnp.zeros_like(values).at[(*index[:-2], order, index[-1])]
-    return target.set(values, unique_indices=True, mode="promise_in_bounds")
+    """The inverse of `take_rows` for permutations: row ``order[k, l]`` becomes ``values[k, l]``."""
+    target = jnp.zeros(values.size, values.dtype).at[_flat(order, values.shape)]
+    full = target.set(
+        values.reshape(-1),
+        mode="promise_in_bounds",
+        unique_indices=True,
+        wrap_negative_indices=False,
+    )
+    return full.reshape(values.shape)
+
+
+def _flat(order: Array, shape: tuple[int, ...]) -> Array:
+    """Where the rows of every lane stand in an array of that shape, read as one line."""
+    *batch, n, lanes = shape
+    if math.prod(shape) >= 2**31:
+        raise ValueError(f"{shape} is too large to sort at once; use a smaller chunk_size.")
+    lane = lax.broadcasted_iota(jnp.int32, order.shape, order.ndim - 1)
+    start = jnp.arange(math.prod(batch), dtype=jnp.int32).reshape(*batch, 1, 1) * (n * lanes)
+    return (start + order * lanes + lane).reshape(-1)
 
 
 def _ordered_bits(values: Array) -> Array:
@@ -189,7 +205,7 @@ def _by_lanes(
     """Apply the network on CPU, where there are lanes enough, otherwise XLA's own sort."""
     *batch, _, lanes = keys[0].shape
     if lanes >= _MIN_LANES:
-        fill = [(0, 0)] * (len(batch) + 1) + [(0, -lanes % _VECTOR_LANES)]
+        fill = [(0, 0)] * (len(batch) + 1) + [(0, max(-lanes % 8, 16 - lanes))]
         padded = lambda *keys: network(*(jnp.pad(array, fill) for array in keys))[..., :lanes]
         return lax.platform_dependent(*keys, cpu=padded, default=otherwise)
     if math.prod(batch) * lanes < _MIN_LANES:
