@@ -221,7 +221,7 @@ class SlopeNet(nn.Module):
     ids=lambda p: type(p).__name__,
 )
 def test_common_layers_are_recognized(model, kind):
-    shapes = jax.eval_shape(model.init, key(0), jnp.ones((1, 2)))
+    shapes = jax.eval_shape(model.init, key(0), np.ones((1, 2)))
     params = jax.tree.map(lambda s: np.full(s.shape, 0.1, s.dtype), shapes)
     program = trace(model.apply, params, 2)
     for radius in (2.0, math.inf):
@@ -243,6 +243,22 @@ def test_a_softmax_over_other_axes_than_its_sum_is_not_taken_for_one():
     u = np.full((2, 9), 0.1, np.float32)
     assert read(trace(straight, u, 2), 2.0, 1.0).high == 1
     assert read(trace(twisted, u, 2), 2.0, 1.0).high > 10
+
+
+def test_a_fixed_mask_is_no_choice_between_branches():
+    mask = np.array([[True, False, True]])
+    apply = lambda u, x: jnp.where(mask, jnp.tanh(x @ u), x @ u)
+    value = read(trace(apply, np.ones((2, 3), np.float32), 2), 2.0, 1.0)
+    assert (value.kind_u, value.kind_x) == (Kind.SMOOTH, Kind.SMOOTH)
+    assert not value.reasons
+
+
+def test_random_numbers_and_recomputation_inside_a_generator_are_read():
+    def noisy(u, x):
+        return jax.checkpoint(jnp.sin)(x * u[None]) + jax.random.normal(key(0), (1, 2))
+
+    value = read(trace(noisy, np.ones(2, np.float32), 2), 2.0, 1.0)
+    assert (value.kind_u, value.du, value.dx) == (Kind.SMOOTH, 1, 2)
 
 
 def test_a_lookup_by_the_latent_number_is_smooth_in_the_parameters():
@@ -394,7 +410,7 @@ def test_a_smooth_cutoff_is_recognized_however_it_is_written():
 def test_the_cutoff_of_the_paper_makes_both_theorems_apply():
     cutoff = swjax.generators.Cutoff(4.0, 2.0, 1.0)
     model = swjax.generators.DenseSkipMLP((3,), 2, activation=jnp.tanh, cutoff=cutoff)
-    shapes = jax.eval_shape(model.init, key(0), jnp.ones((1, 2)))
+    shapes = jax.eval_shape(model.init, key(0), np.ones((1, 2)))
     params = jax.tree.map(lambda s: np.full(s.shape, 0.1, s.dtype), shapes)
     report = check(model, params, ATOMS, ATOMS)
     assert {a.verdict for a in report.assumptions} == {"holds"}
@@ -424,7 +440,7 @@ def verdicts(report):
 def test_the_translation_problem_satisfies_theorem_one_with_the_constants_of_the_paper():
     target = measures.translate(BALL, jnp.array([0.5, 0.0]))
     apply = lambda u, x: x + u[None]
-    report = check(apply, jnp.zeros(2), BALL, target, key=key(0), num_samples=4)
+    report = check(apply, np.zeros(2), BALL, target, key=key(0), num_samples=4)
     assert verdicts(report) == ["holds"] * 5 + ["fails", "holds"]
     assert [t.verdict for t in report.theorems] == ["applies", "does not apply"]
     numbers = report.numbers
@@ -520,7 +536,7 @@ def test_generators_that_mix_the_batch_or_hide_their_derivative_are_named():
     def mixing(u, x):
         return (x - x.mean(axis=0, keepdims=True)) * u[None]
 
-    report = check(mixing, jnp.ones(2), ATOMS, ATOMS, radius=2.0, key=key(3), num_samples=8)
+    report = check(mixing, np.ones(2), ATOMS, ATOMS, radius=2.0, key=key(3), num_samples=8)
     assert [t.verdict for t in report.theorems] == ["does not apply"] * 2
     assert any("mixes the points" in note for note in report.notes)
 
@@ -528,7 +544,7 @@ def test_generators_that_mix_the_batch_or_hide_their_derivative_are_named():
         return jnp.tanh(x * u[None]) + jax.lax.stop_gradient(x - jnp.tanh(x * u[None]))
 
     report = check(
-        straight_through, jnp.ones(2), ATOMS, ATOMS, radius=2.0, key=key(3), num_samples=4
+        straight_through, np.ones(2), ATOMS, ATOMS, radius=2.0, key=key(3), num_samples=4
     )
     assert any("not that of the function" in note for note in report.notes)
     assert any("stop_gradient" in note for note in report.notes)
@@ -562,7 +578,7 @@ def test_bad_input_is_refused():
         check(apply, params, ATOMS, ATOMS, p=0.5)
     with pytest.raises(TypeError, match="function"):
         check(3, params, ATOMS, ATOMS)
-    line = swjax.Discrete(jnp.ones((2, 1)))
+    line = swjax.Discrete(np.ones((2, 1)))
     with pytest.raises(ValueError, match="dimension 1"):
         check(apply, params, ATOMS, line)
     whole = swjax.generators.FreePoints(5, 2, whole=True)

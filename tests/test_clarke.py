@@ -153,7 +153,7 @@ def test_limiting_gradient_is_the_limit_of_gradients(x64):
     assert errors[0] < 1e-2
     assert errors[1] < 0.2 * errors[0]
     np.testing.assert_allclose(
-        jnp.vdot(limit, v), clarke.directional_derivative(x, y, v), rtol=1e-14
+        np.vdot(limit, v), clarke.directional_derivative(x, y, v), rtol=1e-14
     )
 
 
@@ -167,7 +167,7 @@ def test_the_one_sided_derivative_is_concave_and_the_clarke_derivative_is_its_mi
     # It bounds every limiting gradient, as a support function does.
     for other in (v, w, -v, v - w):
         gradient = clarke.limiting_gradient(x, y, other)
-        assert jnp.vdot(gradient, v) <= clarke.clarke_derivative(x, y, v) + 1e-13
+        assert np.vdot(gradient, v) <= clarke.clarke_derivative(x, y, v) + 1e-13
 
 
 def test_equal_points_stay_tied_when_projections_are_rounded():
@@ -194,7 +194,7 @@ def test_arcs_cover_the_half_circle():
     directions, matrices = arcs_of_the_plane(x, v, y)
     assert directions.shape == (13, 2)
     np.testing.assert_allclose(matrices.sum(axis=0), np.eye(2) / 2, atol=1e-6)
-    np.testing.assert_allclose(jnp.linalg.norm(directions, axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1, rtol=1e-6)
 
 
 # --- vertices on the line -----------------------------------------------------------------------
@@ -210,17 +210,17 @@ def test_sampled_gradients_near_a_tie_are_exactly_the_vertices(x64):
         assert vertices.shape == (12, 6)
         near = t[None] + 1e-9 * rng.normal(size=(300, 6))
         gradient = lambda t, p=p, q=q, n=n: clarke.limiting_gradient(
-            t[:, None], y[:, None], jnp.zeros((6, 1)), None, p, q, batch_size=n
+            t[:, None], y[:, None], np.zeros((6, 1)), None, p, q, batch_size=n
         )[:, 0]
         sampled = jax.jit(jax.vmap(gradient))(near)
-        distances = jnp.abs(sampled[:, None] - vertices[None]).max(axis=2)
+        distances = np.abs(sampled[:, None] - vertices[None]).max(axis=2)
         assert distances.min(axis=1).max() < 1e-7  # every sampled gradient is a vertex
         assert distances.min(axis=0).max() < 1e-7  # every vertex is met
 
 
 def test_vertices_of_equal_weights_are_permutations_of_the_paired_targets(x64):
     y = jnp.array([4.0, -1.0, 2.5])
-    vertices = clarke.clarke_vertices(jnp.full(3, 0.5), y)
+    vertices = clarke.clarke_vertices(np.full(3, 0.5), y)
     expected = [2 / 3 * (0.5 - np.array(p)) for p in itertools.permutations([-1.0, 2.5, 4.0])]
     found = sorted(map(tuple, np.asarray(vertices).round(12)))
     np.testing.assert_allclose(found, sorted(map(tuple, np.array(expected).round(12))))
@@ -238,11 +238,11 @@ def test_vertices_support_the_generalized_derivative(x64):
 
 def test_too_many_orders_are_refused():
     with pytest.raises(ValueError, match="40320 ways"):
-        clarke.clarke_vertices(jnp.zeros(8), jnp.arange(8.0))
+        clarke.clarke_vertices(np.zeros(8), np.arange(8.0))
     with pytest.raises(TypeError, match="traced"):
-        jax.jit(clarke.clarke_vertices)(jnp.zeros(2), jnp.arange(2.0))
+        jax.jit(clarke.clarke_vertices)(np.zeros(2), np.arange(2.0))
     with pytest.raises(ValueError, match=r"\(n,\)"):
-        clarke.clarke_vertices(jnp.zeros((2, 1)), jnp.arange(2.0))
+        clarke.clarke_vertices(np.zeros((2, 1)), np.arange(2.0))
 
 
 # --- the two-point zonoid -----------------------------------------------------------------------
@@ -269,11 +269,11 @@ def test_the_zonoid_in_three_dimensions_agrees_with_many_directions(x64):
     y = jnp.array([[0.0, 0.0, 1.0], [0.5, -1.0, 0.0]])
     v = jnp.array([[1.0, 2.0, -1.0], [0.0, 1.0, 1.0]])
     directions = swjax.sample_directions(key(6), 40_000, 3)
-    slope = clarke.directional_derivative(jnp.zeros((2, 3)), y, v, directions)
+    slope = clarke.directional_derivative(np.zeros((2, 3)), y, v, directions)
     b, apart = y[0] - y[1], v[0] - v[1]
     exact = -y.mean(axis=0) @ v.sum(axis=0) / 3 - zonoid_support(b, apart)
     projected = 2 * (y @ directions.T)
-    deviation = jnp.std(projected) * jnp.linalg.norm(v) / 200
+    deviation = jnp.std(projected) * np.linalg.norm(v) / 200
     assert abs(slope - exact) < 5 * deviation
     # The support function is the largest inner product with a point of the zonoid.
     others = jax.random.normal(key(7), (500, 3))
@@ -286,9 +286,9 @@ def test_the_zonoid_in_three_dimensions_agrees_with_many_directions(x64):
 
 def test_zonoid_functions_refuse_shapes_that_do_not_fit():
     with pytest.raises(ValueError, match=r"\(d,\)"):
-        zonoid_support(jnp.ones(2), jnp.ones(3))
-    assert zonoid_support(jnp.zeros(2), jnp.ones(2)) == 0
-    np.testing.assert_allclose(zonoid_limiting_gradient(jnp.zeros(2), jnp.ones(2)), 0)
+        zonoid_support(np.ones(2), np.ones(3))
+    assert zonoid_support(np.zeros(2), np.ones(2)) == 0
+    np.testing.assert_allclose(zonoid_limiting_gradient(np.zeros(2), np.ones(2)), 0)
 
 
 # --- way up, way down ---------------------------------------------------------------------------
@@ -300,7 +300,7 @@ def test_the_clarke_residual_is_the_largest_one_sided_derivative(x64):
     found = clarke_residual(oracle, x, key(8), num_steps=40)
     assert found.upper > 0.1
     assert found.upper - found.lower < 1e-6
-    np.testing.assert_allclose(jnp.linalg.norm(found.ascent), 1, rtol=1e-12)
+    np.testing.assert_allclose(np.linalg.norm(found.ascent), 1, rtol=1e-12)
     slope = clarke.directional_derivative(x, y, found.ascent)
     np.testing.assert_allclose(slope, found.lower, rtol=1e-12)
     # Nothing near the direction found rises faster, and nothing far from it: E' is concave.
@@ -311,29 +311,27 @@ def test_the_clarke_residual_is_the_largest_one_sided_derivative(x64):
         assert clarke.directional_derivative(x, y, other) <= found.upper + 1e-12
 
 
-def test_on_the_line_way_up_and_down_are_the_shortest_and_longest_element(x64):
+def test_on_the_line_the_clarke_residual_is_the_least_combination_of_vertices(x64):
     t, y = jnp.array([1.0, 1.0, 1.0, 0.0]), jnp.array([3.0, 1.0, 5.0, 0.5])
     least = swjax.min_norm_point(clarke.clarke_vertices(t, y))
     oracle = lambda v: clarke.limiting_gradient(t[:, None], y[:, None], v[:, None])[:, 0]
     found = clarke_residual(oracle, t, key(10), num_steps=12)
     np.testing.assert_allclose(found.upper, least.norm, atol=1e-10)
     np.testing.assert_allclose(found.lower, least.norm, atol=1e-10)
-    longest = jnp.linalg.norm(clarke.clarke_vertices(t, y), axis=1).max()
-    np.testing.assert_allclose(descent_test(oracle, t, key(14)).slope, -longest, rtol=1e-12)
 
 
 def test_a_ridge_is_clarke_critical_and_has_a_way_down(x64):
     # Both points at the middle of the two targets: the local maximum in the difference.
     y = jnp.array([[0.0, 1.0], [0.0, -1.0]])
     oracle = lambda v: clarke.limiting_gradient(jnp.zeros((2, 2)), y, v)
-    residual = clarke_residual(oracle, jnp.zeros((2, 2)), key(11), num_steps=40)
+    residual = clarke_residual(oracle, np.zeros((2, 2)), key(11), num_steps=40)
     assert residual.upper < 1e-3
     assert residual.lower == 0
-    test = descent_test(oracle, jnp.zeros((2, 2)), key(12))
+    test = descent_test(oracle, np.zeros((2, 2)), key(12))
     # The steepest way down parts the points along the targets: the longest point of the zonoid is
     # |b| / (2 d) = 1/2, twice in the pair (z, -z).
     np.testing.assert_allclose(test.slope, -np.sqrt(0.5), rtol=1e-9)
-    np.testing.assert_allclose(jnp.abs(test.direction[:, 1]), np.sqrt(0.5), rtol=1e-5)
+    np.testing.assert_allclose(np.abs(test.direction[:, 1]), np.sqrt(0.5), rtol=1e-5)
     assert test.kink > 0.1
     assert test.reading(1e-8).startswith("a kink with a way down")
 
@@ -343,7 +341,7 @@ def test_saddles_of_two_free_particles_have_no_way_down_to_first_order(x64):
     x = jnp.array([[2 / jnp.pi, 0.0], [-2 / jnp.pi, 0.0]])
     y = jnp.array([[0.0, 1.0], [0.0, -1.0]])
     for v in np.random.default_rng(9).normal(size=(5, 2, 2)):
-        assert jnp.abs(clarke.limiting_gradient(x, y, v)).max() < 1e-15
+        assert np.abs(clarke.limiting_gradient(x, y, v)).max() < 1e-15
     test = descent_test(lambda v: jnp.zeros_like(v), x, key(13))
     assert test.slope == 0
     assert test.reading(1e-12) == "a differentiable point with no way down to first order"
@@ -386,7 +384,7 @@ def test_population_gradients_of_the_two_point_problem_bound_its_subdifferential
     np.testing.assert_allclose(gradient(0.0, 1.0), -0.125, rtol=1e-14)
     np.testing.assert_allclose(gradient(0.0, -1.0), 0.125, rtol=1e-14)
     np.testing.assert_allclose(gradient(0.7, -1.0), 0.35 - 0.125, rtol=1e-14)
-    both = jnp.stack([gradient(0.0, v) for v in (1.0, -1.0)])
+    both = np.stack([gradient(0.0, v) for v in (1.0, -1.0)])
     assert swjax.kkt_residual_of_set(jnp.array(0.0), both).norm < 1e-15
 
 
@@ -397,7 +395,7 @@ def test_population_derivative_is_the_slope_of_the_population_loss(x64):
     # With W = 0 all outputs coincide with b: a kink of F in W, which the tanh leaves in place.
     apply = lambda u, x: jnp.tanh(x @ u["W"]) + u["b"][None]
     loss = swjax.SlicedLoss(apply, source, target, batch_size=3)
-    params = {"W": jnp.zeros((2, 2)), "b": jnp.array([0.1, -0.2])}
+    params = {"W": np.zeros((2, 2)), "b": jnp.array([0.1, -0.2])}
     v = {"W": jnp.array(rng.normal(size=(2, 2))), "b": jnp.array(rng.normal(size=2))}
     gradient = clarke.population_limiting_gradient(loss, params, v)
     slope = sum(jax.tree.leaves(jax.tree.map(jnp.vdot, gradient, v)))
@@ -424,8 +422,8 @@ def test_ties_that_no_parameter_parts_are_no_kinks(x64):
     target = swjax.Discrete(jnp.array([[1.0, 1.0], [-1.0, 0.5], [0.0, -2.0]]))
     loss = swjax.SlicedLoss(lambda u, x: x @ u, source, target, batch_size=3)
     u = jnp.array([[0.3, 1.0], [-0.4, 0.2]])
-    one = clarke.population_limiting_gradient(loss, u, jnp.ones((2, 2)))
-    other = clarke.population_limiting_gradient(loss, u, -jnp.ones((2, 2)))
+    one = clarke.population_limiting_gradient(loss, u, np.ones((2, 2)))
+    other = clarke.population_limiting_gradient(loss, u, -np.ones((2, 2)))
     np.testing.assert_allclose(one, other, atol=1e-15)
 
 
@@ -433,27 +431,27 @@ def test_ties_that_no_parameter_parts_are_no_kinks(x64):
 
 
 def test_bad_input_is_refused():
-    x = jnp.zeros((3, 2))
+    x = np.zeros((3, 2))
     with pytest.raises(ValueError, match="needs directions"):
-        clarke.limiting_gradient(jnp.zeros((3, 3)), jnp.zeros((3, 3)), jnp.zeros((3, 3)))
+        clarke.limiting_gradient(np.zeros((3, 3)), np.zeros((3, 3)), np.zeros((3, 3)))
     with pytest.raises(ValueError, match="shape"):
-        clarke.limiting_gradient(x, x, jnp.zeros((2, 2)))
+        clarke.limiting_gradient(x, x, np.zeros((2, 2)))
     with pytest.raises(ValueError, match=r"\(n, d\)"):
-        clarke.directional_derivative(x, jnp.zeros((3, 1)), x)
+        clarke.directional_derivative(x, np.zeros((3, 1)), x)
     with pytest.raises(ValueError, match="sum to 1"):
-        clarke.limiting_gradient(x, x, x, None, jnp.ones(3))
+        clarke.limiting_gradient(x, x, x, None, np.ones(3))
     with pytest.raises(ValueError, match="one weight per point"):
-        clarke.limiting_gradient(x, x, x, None, None, jnp.ones(2) / 2)
+        clarke.limiting_gradient(x, x, x, None, None, np.ones(2) / 2)
     with pytest.raises(ValueError, match="unit length"):
-        clarke.limiting_gradient(x, x, x, jnp.ones((4, 2)))
+        clarke.limiting_gradient(x, x, x, np.ones((4, 2)))
     with pytest.raises(ValueError, match="batch_size"):
         clarke.limiting_gradient(x, x, x, batch_size=0)
     with pytest.raises(TypeError, match="int32"):
-        clarke.limiting_gradient(jnp.zeros((3, 2), int), x, x)
+        clarke.limiting_gradient(np.zeros((3, 2), int), x, x)
     ball = swjax.measures.ball(2)
     loss = swjax.SlicedLoss(lambda u, x: x + u[None], ball, ball, batch_size=2)
     with pytest.raises(ValueError, match="not discrete"):
-        clarke.population_limiting_gradient(loss, jnp.zeros(2), jnp.ones(2))
+        clarke.population_limiting_gradient(loss, np.zeros(2), np.ones(2))
     with pytest.raises(ValueError, match="num_steps"):
         clarke_residual(lambda v: v, x, key(0), num_steps=0)
     with pytest.raises(ValueError, match="num_starts"):

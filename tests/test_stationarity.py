@@ -73,7 +73,7 @@ def test_least_point_survives_extreme_scales():
     for scale in (1e-30, 1e30):
         found = swjax.min_norm_point(rows * scale)
         np.testing.assert_allclose(found.norm / scale, 5.0, rtol=1e-6)
-    assert swjax.min_norm_point(jnp.zeros((3, 2))).norm == 0
+    assert swjax.min_norm_point(np.zeros((3, 2))).norm == 0
 
 
 def test_least_point_can_be_mapped_over_a_batch(x64):
@@ -85,19 +85,19 @@ def test_least_point_can_be_mapped_over_a_batch(x64):
 
 def test_least_point_refuses_what_it_cannot_use():
     with pytest.raises(ValueError, match=r"\(m, d\)"):
-        swjax.min_norm_point(jnp.zeros(3))
+        swjax.min_norm_point(np.zeros(3))
     with pytest.raises(ValueError, match="got shape"):
-        swjax.min_norm_point(jnp.zeros((0, 3)))
+        swjax.min_norm_point(np.zeros((0, 3)))
     with pytest.raises(ValueError, match="not finite"):
         swjax.min_norm_point(jnp.array([[jnp.nan, 1.0]]))
     with pytest.raises(ValueError, match="ray is zero"):
-        swjax.min_norm_point(jnp.ones((2, 3)), jnp.zeros(3))
+        swjax.min_norm_point(np.ones((2, 3)), np.zeros(3))
     with pytest.raises(ValueError, match="like a vector"):
-        swjax.min_norm_point(jnp.ones((2, 3)), jnp.ones(2))
+        swjax.min_norm_point(np.ones((2, 3)), np.ones(2))
     with pytest.raises(ValueError, match="num_steps"):
-        swjax.min_norm_point(jnp.ones((2, 3)), num_steps=0)
+        swjax.min_norm_point(np.ones((2, 3)), num_steps=0)
     with pytest.raises(TypeError, match="int32"):
-        swjax.min_norm_point(jnp.ones((2, 3), jnp.int32))
+        swjax.min_norm_point(np.ones((2, 3), jnp.int32))
 
 
 # --- the residual -------------------------------------------------------------------------------
@@ -126,13 +126,13 @@ def test_residual_is_the_limit_of_the_projected_gradient_step(x64):
     rng = np.random.default_rng(4)
     for scale in (1.0, 0.5):
         u, g = jnp.array(rng.normal(size=4)), jnp.array(rng.normal(size=4))
-        radius = jnp.linalg.norm(u)
+        radius = np.linalg.norm(u)
         u = u * scale
         residual = swjax.kkt_residual(u, g, radius)
         errors = [abs(swjax.gradient_mapping(u, g, t, radius) - residual) for t in (1e-3, 1e-5)]
         assert errors[1] <= 1e-2 * errors[0] * 1.5 + 1e-12
         assert errors[1] < 1e-4
-    np.testing.assert_allclose(swjax.gradient_mapping(u, g, 0.3), jnp.linalg.norm(g))
+    np.testing.assert_allclose(swjax.gradient_mapping(u, g, 0.3), np.linalg.norm(g))
 
 
 def test_residual_takes_the_norm_of_the_whole_tree():
@@ -148,11 +148,11 @@ def test_residual_vanishes_at_the_constrained_minimum_of_the_translation_problem
     c = jnp.array([3.0, -4.0])
     gradient = lambda u: u - c  # d = 2
     residual = jax.vmap(lambda u: swjax.kkt_residual(u, gradient(u), radius=2.0))
-    angles = jnp.linspace(0, 2 * jnp.pi, 41)
-    circle = 2.0 * jnp.stack([jnp.cos(angles), jnp.sin(angles)], axis=1)
+    angles = np.linspace(0, 2 * jnp.pi, 41)
+    circle = 2.0 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     assert swjax.kkt_residual(0.4 * c, gradient(0.4 * c), radius=2.0) < 1e-14
-    away = jnp.linalg.norm(circle - 0.4 * c[None], axis=1) > 1e-8
-    assert jnp.all(residual(circle)[away] > 0.01)
+    away = np.linalg.norm(circle - 0.4 * c[None], axis=1) > 1e-8
+    assert np.all(residual(circle)[away] > 0.01)
     # Opposite to the minimum the gradient points inwards along u: descent, not stationarity.
     np.testing.assert_allclose(swjax.kkt_residual(-0.4 * c, gradient(-0.4 * c), radius=2.0), 7)
 
@@ -166,7 +166,7 @@ def test_residual_of_a_set_agrees_with_nonnegative_least_squares(x64):
         "b": jnp.array(rng.normal(size=(6, 1, 2)) - 1),
     }
     rows = np.concatenate([stacked["a"], stacked["b"].reshape(6, 2)], axis=1)
-    radius = jnp.linalg.norm(flat)
+    radius = np.linalg.norm(flat)
     inside = swjax.kkt_residual_of_set(u, stacked, radius=2 * radius)
     on_sphere = swjax.kkt_residual_of_set(u, stacked, radius=radius)
     np.testing.assert_allclose(inside.norm, nnls_least(rows), atol=1e-5)
@@ -189,7 +189,7 @@ def test_iterates_that_the_projection_returns_count_as_on_the_sphere():
     points = 10 * jax.random.normal(key(1), (200, 50))
     on_sphere = jax.vmap(lambda p: 3.0 * p / jnp.linalg.norm(p))(points)
     residuals = jax.vmap(lambda u: swjax.kkt_residual(u, -u, radius=3.0))(on_sphere)
-    assert jnp.all(residuals < 1e-5)
+    assert np.all(residuals < 1e-5)
 
 
 def test_residual_refuses_points_outside_the_ball_and_bad_radii():
@@ -199,17 +199,17 @@ def test_residual_refuses_points_outside_the_ball_and_bad_radii():
     with pytest.raises(ValueError, match="positive, got -1"):
         swjax.kkt_residual(u, g, radius=-1.0)
     with pytest.raises(ValueError, match="one number"):
-        swjax.kkt_residual(u, g, radius=jnp.ones(2))
+        swjax.kkt_residual(u, g, radius=np.ones(2))
     with pytest.raises(ValueError, match="structure and shapes"):
-        swjax.kkt_residual(u, jnp.ones(3))
+        swjax.kkt_residual(u, np.ones(3))
     with pytest.raises(ValueError, match="leading axis"):
-        swjax.kkt_residual_of_set(u, jnp.ones((4, 3)))
+        swjax.kkt_residual_of_set(u, np.ones((4, 3)))
     with pytest.raises(TypeError, match="int32"):
-        swjax.kkt_residual(jnp.arange(2), jnp.arange(2))
+        swjax.kkt_residual(np.arange(2), np.arange(2))
     with pytest.raises(ValueError, match="step_size"):
         swjax.gradient_mapping(u, g, 0.0)
-    assert jnp.isnan(jax.jit(swjax.kkt_residual)(u, g, 4.0))
-    assert jnp.isnan(jax.jit(swjax.gradient_mapping)(u, g, 0.1, 4.0))
+    assert np.isnan(jax.jit(swjax.kkt_residual)(u, g, 4.0))
+    assert np.isnan(jax.jit(swjax.gradient_mapping)(u, g, 0.1, 4.0))
 
 
 # --- Goldstein certificates ---------------------------------------------------------------------
@@ -233,7 +233,7 @@ def test_certificate_finds_the_ridge_of_the_two_point_problem(x64):
     np.testing.assert_allclose(beside.lower, 0.095, atol=1e-14)
     assert at_ridge.reading(0.01).startswith("(0.01, 0.01)-stationary")
     assert beside.reading(0.01).startswith("not (0.01, 0.01)-stationary")
-    without = beside._replace(lower=jnp.zeros(()))
+    without = beside._replace(lower=np.zeros(()))
     assert "proves nothing" in without.reading(0.01)
 
 
@@ -247,7 +247,7 @@ def test_certificate_sees_an_attracting_kink_where_the_gradient_norm_stays_large
 
 
 def test_certificate_is_sandwiched_where_the_gradient_is_smooth(x64):
-    matrix = jnp.diag(jnp.array([1.0, 3.0]))
+    matrix = np.diag(jnp.array([1.0, 3.0]))
     gradient = lambda u: matrix @ u
     u = jnp.array([1.0, 1.0])
     found = swjax.goldstein_certificate(gradient, u, 0.1, key(4), num_samples=64, smoothness=3.0)
@@ -291,8 +291,8 @@ def test_reflected_samples_stay_in_both_balls(x64):
         steps = rng.normal(size=(500, 3))
         steps *= epsilon * rng.uniform(size=(500, 1)) / np.linalg.norm(steps, axis=1, keepdims=True)
         moved = _reflect_at_sphere(jnp.array(u + steps), jnp.array(1.0))
-        assert jnp.linalg.norm(moved, axis=1).max() <= 1 + 1e-12
-        assert jnp.linalg.norm(moved - u[None], axis=1).max() <= epsilon + 1e-12
+        assert np.linalg.norm(moved, axis=1).max() <= 1 + 1e-12
+        assert np.linalg.norm(moved - u[None], axis=1).max() <= epsilon + 1e-12
 
 
 def test_distance_to_the_normals_within_reach_agrees_with_brute_force(x64):
@@ -363,20 +363,20 @@ def test_distance_to_points_takes_the_nearest_for_every_iterate():
         np.testing.assert_allclose(
             found[i, j], np.linalg.norm(rows - flat, axis=1).min(), rtol=1e-6
         )
-    single = swjax.distance_to_points({"u": jnp.zeros(2), "b": jnp.array(0.0)}, critical)
+    single = swjax.distance_to_points({"u": np.zeros(2), "b": jnp.array(0.0)}, critical)
     assert single.shape == ()
     assert single == 0.25
 
 
 def test_distance_to_points_refuses_trees_that_do_not_fit():
     with pytest.raises(ValueError, match="does not end in"):
-        swjax.distance_to_points(jnp.zeros((5, 3)), jnp.zeros((2, 4)))
+        swjax.distance_to_points(np.zeros((5, 3)), np.zeros((2, 4)))
     with pytest.raises(ValueError, match="at least 1"):
-        swjax.distance_to_points(jnp.zeros((5, 3)), jnp.zeros((0, 3)))
+        swjax.distance_to_points(np.zeros((5, 3)), np.zeros((0, 3)))
     with pytest.raises(ValueError, match="must agree"):
-        swjax.distance_to_points(jnp.zeros((5, 3)), {"u": jnp.zeros((2, 3))})
+        swjax.distance_to_points(np.zeros((5, 3)), {"u": np.zeros((2, 3))})
     with pytest.raises(ValueError, match="leading axes"):
         swjax.distance_to_points(
-            {"a": jnp.zeros((5, 1)), "b": jnp.zeros((4, 1))},
-            {"a": jnp.zeros((2, 1)), "b": jnp.zeros((2, 1))},
+            {"a": np.zeros((5, 1)), "b": np.zeros((4, 1))},
+            {"a": np.zeros((2, 1)), "b": np.zeros((2, 1))},
         )

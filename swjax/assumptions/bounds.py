@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from swjax.assumptions.elementwise import Elementwise
@@ -120,10 +122,9 @@ def root_sum(terms: Sequence[float]) -> float:
 
 def of_constant(array: Any) -> Value:
     """All there is to know about a known array."""
-    numbers = np.asarray(array)
-    if numbers.dtype.kind not in "biuf" and not np.issubdtype(numbers.dtype, np.number):
-        return Value(numbers.shape, constant=array)
-    numbers = numbers.astype(np.float64)
+    if jnp.issubdtype(jnp.result_type(array), jax.dtypes.extended):  # random keys
+        return Value(np.shape(array), constant=array)
+    numbers = np.asarray(array).real.astype(np.float64)
     if numbers.size == 0:
         return Value(numbers.shape, 0.0, 0.0, 0.0, constant=array)
     low, high = float(numbers.min()), float(numbers.max())

@@ -9,9 +9,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
-_MOST_ROWS = 8
-_MOST_OUTPUTS = 16
-_MOST_COLUMNS = 256
+# Rows of the second derivative and outputs looked at: as many as keep their product with the number
+# of parameters below the limit. Above the width, they are taken one after the other.
+_MOST_ROWS, _MOST_OUTPUTS, _MOST_COLUMNS = 8, 16, 256
+_LIMIT, _WIDE = 2_000_000, 5_000
 
 
 class Evidence(NamedTuple):
@@ -63,12 +64,16 @@ def sample_evidence(
     directions = directions / jnp.linalg.norm(directions, axis=1, keepdims=True)
     parameters = (radius * lengths * directions).at[0].set(center).astype(center.dtype)
     points = source.sample(x_key, num_samples)
-    num_rows, outputs = min(dim, _MOST_ROWS), apply(params, points[:1]).shape[1]
+    outputs = apply(params, points[:1]).shape[1]
+    num_outputs = int(np.clip(_LIMIT // dim // 2, 2, min(outputs, _MOST_OUTPUTS)))
+    num_rows = int(np.clip(_LIMIT // dim // num_outputs, 1, min(dim, _MOST_ROWS)))
+    width = _MOST_OUTPUTS if dim <= _WIDE else 1
+    for_each = lambda f, rows: jax.lax.map(f, rows, batch_size=width)
     rows = jax.vmap(lambda k: jax.random.choice(k, dim, (num_rows,), replace=False))(
         jax.random.split(row_key, num_samples)
     )
     others = jax.random.permutation(jax.random.fold_in(row_key, 0), dim)
-    some = jnp.asarray(np.unique(np.linspace(0, outputs - 1, _MOST_OUTPUTS).round().astype(int)))
+    some = jnp.asarray(np.unique(np.linspace(0, outputs - 1, num_outputs).round().astype(int)))
     moves = jax.random.normal(move_key, (num_samples, dim), center.dtype)
     moves = moves / jnp.linalg.norm(moves, axis=1, keepdims=True)
     at = lambda u, x: apply(restore(u), x[None])[0]
@@ -77,15 +82,16 @@ def sample_evidence(
         def derivatives(u: Array) -> tuple[Array, tuple[Array, Array]]:
             value, pull_back = jax.vjp(at, u, x)
             selected = jax.nn.one_hot(some, value.size, dtype=value.dtype)
-            in_u, in_x = jax.vmap(pull_back)(selected)
+            in_u, in_x = for_each(pull_back, selected)
             return in_u, (in_x, value)
 
         (first, (in_x, value)), push = jax.linearize(derivatives, u)
         kept = value[some]
-        stretch = jnp.linalg.norm(jnp.concatenate([first, in_x], axis=1), ord=2)
+        gram = jnp.matmul(first, first.T, precision="highest") + in_x @ in_x.T
+        stretch = jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(gram)[-1], 0))
         # Some rows and columns of the second derivative: (rows, outputs, columns).
         columns = jnp.concatenate([rows, others])[:_MOST_COLUMNS]
-        second = jax.vmap(lambda e: push(e)[0])(jax.nn.one_hot(rows, u.size, dtype=u.dtype))
+        second = for_each(lambda e: push(e)[0], jax.nn.one_hot(rows, u.size, dtype=u.dtype))
         second = second[:, :, columns]
         products = first[:, rows].T[:, :, None, None] * first[None, None][..., columns]
         products = products + jnp.swapaxes(products, 1, 2)
@@ -99,7 +105,7 @@ def sample_evidence(
         size = jnp.linalg.norm(quotient) + jnp.linalg.norm(slope)
         return jnp.linalg.norm(value), stretch, largest, error, size
 
-    found = jax.jit(lambda *args: jax.lax.map(lambda a: look(*a), args, batch_size=4))(
+    found = jax.jit(lambda *args: jax.lax.map(lambda a: look(*a), args))(
         parameters, points, rows, moves
     )
     output, stretch, second, error, size = (np.asarray(part, np.float64) for part in found)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal
@@ -322,7 +323,9 @@ def _makes_integers(equation: Any) -> bool:
 
 
 def _is_number(constant: Any) -> bool:
-    return constant is not None and np.asarray(constant).dtype.kind in "biuf"
+    if constant is None or jnp.issubdtype(jnp.result_type(constant), jax.dtypes.extended):
+        return False
+    return np.asarray(constant).dtype.kind in "biuf"
 
 
 def _roots_in(node: Expression) -> list[Expression]:

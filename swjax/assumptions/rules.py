@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from jax.lax import GatherScatterMode
 
 from swjax.assumptions.bounds import (
     Kind,
@@ -147,21 +148,20 @@ def _selection(parts: list[Value]) -> Value:
         return cases[int(which.low)]
     cases = cases[int(max(which.low, 0)) : int(min(which.high, len(cases) - 1)) + 1]
     low, high = min(v.low for v in cases), max(v.high for v in cases)
-    value = chosen(cases, Kind.JUMPING, low, high, positive=all(v.is_positive for v in cases))
     if low == high:
         return of_constant(np.full(which.shape, low))
-    return combined(
-        which.shape,
-        [which, *cases],
-        Kind.JUMPING,
-        low=low,
-        high=high,
-        norm=value.norm,
-        du=value.du,
-        dx=value.dx,
-        duu=value.duu,
-        positive=value.positive,
-        reasons=frozenset(["a choice between branches"]),
+    decides = which.uses_u or which.uses_x
+    own = Kind.JUMPING if decides else Kind.SMOOTH
+    value = chosen(cases, own, low, high, positive=all(v.is_positive for v in cases))
+    if not decides:
+        return value
+    uses_u, uses_x = value.uses_u or which.uses_u, value.uses_x or which.uses_x
+    return value.with_(
+        uses_u=uses_u,
+        uses_x=uses_x,
+        kind_u=max(value.kind_u, which.kind_u, own) if uses_u else Kind.SMOOTH,
+        kind_x=max(value.kind_x, which.kind_x, own) if uses_x else Kind.SMOOTH,
+        reasons=value.reasons | which.reasons | {"a choice between branches"},
     )
 
 
@@ -213,7 +213,12 @@ def _dynamic_update(parts: list[Value], params: dict, shape: Shape) -> Value:
 @_rule("gather")
 def _gather(parts: list[Value], params: dict, shape: Shape) -> Value:
     taken = math.prod(shape) / max(math.prod(params["slice_sizes"]), 1)
-    return _indexed(repeated(shape, parts[0].with_(entries=None, squares=None), taken), parts[1:])
+    value = repeated(shape, parts[0].with_(entries=None, squares=None), taken)
+    if parts[1].constant is None and params["mode"] == GatherScatterMode.FILL_OR_DROP:
+        # An index out of range gives a fill value (NaN apart, which is no value): zero.
+        low, high = min(value.low, 0.0), max(value.high, 0.0)
+        value = value.with_(low=low, high=high, positive=False)
+    return _indexed(value, parts[1:])
 
 
 def _indexed(value: Value, indices: list[Value]) -> Value:

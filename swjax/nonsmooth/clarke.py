@@ -309,19 +309,19 @@ def population_limiting_gradient(
 
 def _clouds(
     x: ArrayLike, y: ArrayLike, a: ArrayLike | None, b: ArrayLike | None
-) -> tuple[Array, Array, Array, Array]:
+) -> tuple[Array, Array, Any, Any]:
     """Both clouds and their weights, checked."""
     x, y = as_real_array("x", x), as_real_array("y", y)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or 0 in x.shape + y.shape:
         raise ValueError(
             f"x and y must be (n, d) and (m, d) with n, m, d >= 1; got {x.shape} and {y.shape}."
         )
-    weights = []
+    weights: list[Any] = []
     for name, given, cloud in (("a", a, x), ("b", b, y)):
         num = cloud.shape[0]
         dtype = jnp.promote_types(cloud.dtype, jnp.float32)
         if given is None:
-            weights.append(jnp.full(num, 1 / num, dtype))
+            weights.append(np.full(num, 1 / num, dtype))
             continue
         array = as_real_array(name, given).astype(dtype)
         if array.shape != (num,):
@@ -331,5 +331,5 @@ def _clouds(
             total = float(values.sum())
             if not (values.min() >= 0 and abs(total - 1) < 1e-4):
                 raise ValueError(f"{name} must not be negative and must sum to 1 (sum: {total}).")
-        weights.append(array / array.sum())
+        weights.append(array)
     return x, y, weights[0], weights[1]

@@ -68,6 +68,7 @@ def mean_gradient(x, y, v, a, b, thetas, matrices, batch_size):
     `matrices (J, d, d)` are the `M`; without them each direction has `theta theta^T / J`.
     """
     same = _first_equal(x)
+    a, b = a / jnp.sum(a), b / jnp.sum(b)
     weighted = a[:, None] * x
 
     def along(theta: Array, matrix: Array | None) -> Array:
@@ -106,6 +107,7 @@ def planar_gradient(x, y, v, a, b, batch_size):
 @partial(jax.jit, static_argnames="batch_size")
 def line_gradients(x, y, a, b, orders, batch_size):
     """On the line, `2 (a_k x_k - sum_s P_ks y_s)` for each of several orders `(num, n)` of `x`."""
+    a, b = a / jnp.sum(a), b / jnp.sum(b)
     by_target = jnp.argsort(y[:, 0])
     paired = lambda order: paired_target(order, by_target, y, a, b, batch_size)[:, 0]
     return 2 * ((a * x[:, 0])[None] - jax.vmap(paired)(orders))

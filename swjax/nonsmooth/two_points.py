@@ -9,6 +9,7 @@ symmetric about zero. In terms of the two points it consists of the pairs `(z, -
 gradient `(D, D) / d` of the part with the means, `D = mean(x) - mean(y)`.
 """
 
+import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
@@ -35,8 +36,7 @@ def zonoid_support(b: ArrayLike, v: ArrayLike) -> Float[Array, ""]:
     >>> round(float(zonoid_support(jnp.array([0.0, 2.0]), jnp.array([0.0, 1.0]))), 4)  # 1/2
     0.5
     """
-    b, v, rho, size, length = _pair(b, v)
-    return size * length / (jnp.pi * b.size) * (jnp.sqrt(1 - rho**2) + rho * jnp.arcsin(rho))
+    return _support(*_pair(b, v))
 
 
 def zonoid_limiting_gradient(b: ArrayLike, v: ArrayLike) -> Float[Array, " d"]:
@@ -60,17 +60,33 @@ def zonoid_limiting_gradient(b: ArrayLike, v: ArrayLike) -> Float[Array, " d"]:
     >>> print(zonoid_limiting_gradient(jnp.array([0.0, 2.0]), jnp.array([0.0, 3.0])))
     [-0.  -0.5]
     """
-    b, v, rho, size, length = _pair(b, v)
+    return _limiting_gradient(*_pair(b, v))
+
+
+@jax.jit
+def _support(b: Array, v: Array) -> Array:
+    rho, size, length = _cosine(b, v)
+    return size * length / (jnp.pi * b.size) * (jnp.sqrt(1 - rho**2) + rho * jnp.arcsin(rho))
+
+
+@jax.jit
+def _limiting_gradient(b: Array, v: Array) -> Array:
+    rho, size, length = _cosine(b, v)
     across = jnp.sqrt(1 - rho**2) * v / length
     along = jnp.arcsin(rho) * b / jnp.where(size > 0, size, 1)
     return -size / (jnp.pi * b.size) * (across + along)
 
 
-def _pair(b: ArrayLike, v: ArrayLike) -> tuple[Array, Array, Array, Array, Array]:
+def _pair(b: ArrayLike, v: ArrayLike) -> tuple[Array, Array]:
     b, v = as_real_array("b", b), as_real_array("v", v)
     if b.ndim != 1 or b.shape != v.shape or b.size == 0:
         raise ValueError(f"b and v must be vectors (d,), got shapes {b.shape} and {v.shape}.")
+    return b, v
+
+
+def _cosine(b: Array, v: Array) -> tuple[Array, Array, Array]:
+    """The cosine of the angle between two vectors, and their lengths."""
     size, length = jnp.linalg.norm(b), jnp.linalg.norm(v)
     product = size * length
-    rho = jnp.clip(jnp.vdot(b, v) / jnp.where(product > 0, product, 1), -1, 1)
-    return b, v, rho, size, length
+    rho = jnp.vdot(b, v) / jnp.where(product > 0, product, 1)
+    return jnp.clip(rho, -1, 1), size, length
