@@ -88,15 +88,16 @@ def weighted_staircase(
     return Staircase(order, _gaps(take_rows(both, order), 1), x_levels.shape[-2] + 1)
 
 
-def equal_staircase(n: int, m: int, dtype: jnp.dtype) -> Staircase:
-    """The coupling of n with m points of equal weight, one lane for all: exact in the order."""
+def equal_staircase(n: int, m: int, lanes: int, dtype: jnp.dtype) -> Staircase:
+    """The coupling of n with m points of equal weight, in exact order and the same in all lanes."""
     with jax.enable_x64(True):  # levels in units of 1 / (n m)
         x_levels, y_levels = jnp.arange(1, n) * m, jnp.arange(1, m) * n
         both = jnp.concatenate([x_levels, y_levels])[:, None]
         order = jnp.argsort(both, axis=0, stable=True)
         gaps = _gaps(take_rows(both, order), n * m)
         order, mass = order.astype(jnp.int32), gaps.astype(dtype)
-    return Staircase(order, mass / (n * m), n)
+    in_lanes = lambda column: jnp.broadcast_to(column, (column.shape[0], lanes))
+    return Staircase(in_lanes(order), in_lanes(mass / (n * m)), n)
 
 
 def _gaps(levels: Array, total: int) -> Array:

@@ -17,8 +17,8 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from swjax._checks import as_count, as_real_array, check_order, check_weights, working_dtype
-from swjax.wasserstein1d import lane_costs
+from swjax._checks import as_count, as_real_array
+from swjax.wasserstein1d import wp_pow_1d
 
 Features = Callable[[Array], Array]
 
@@ -63,7 +63,6 @@ def generalized_sw_pow(
         >>> float(generalized_sw_pow(x, y, lambda cloud: cloud @ jnp.eye(2), p=2))
         12.5
     """
-    check_order(p)
     x, y = as_real_array("x", x), as_real_array("y", y)
     x_slices = _slices("x", x, features)
     y_slices = _slices("y", y, features)
@@ -72,12 +71,7 @@ def generalized_sw_pow(
             f"features(x) is {x_slices.shape} but features(y) {y_slices.shape}; both need one "
             "column for each slice."
         )
-    a = check_weights("a", a, "x", x.shape[:1])
-    b = check_weights("b", b, "y", y.shape[:1])
-    dtype = working_dtype(x_slices, y_slices, a, b)
-    column = lambda weights: None if weights is None else weights.astype(dtype)[:, None]
-    slices = x_slices.astype(dtype), y_slices.astype(dtype)
-    return jnp.mean(lane_costs(*slices, column(a), column(b), float(p)))
+    return jnp.mean(wp_pow_1d(x_slices, y_slices, a, b, p=p))
 
 
 def circular_slices(directions: ArrayLike, radius: ArrayLike) -> Features:

@@ -108,27 +108,26 @@ def max_sw2_sq(
 
 @partial(jax.jit, static_argnames=("num_steps", "num_starts"))
 def _search(problem: Problem, key: AnyKey, num_steps: int, num_starts: int) -> Float[Array, "d"]:
-    points = _starts(problem, key, num_starts)
-    ratio = _LAST_ANGLE / _FIRST_ANGLE
-    angles = _FIRST_ANGLE * ratio ** (np.arange(num_steps) / max(num_steps - 1, 1))
+    ratio = (_LAST_ANGLE / _FIRST_ANGLE) ** (1 / max(num_steps - 1, 1))
+    angles = _FIRST_ANGLE * ratio ** np.arange(num_steps + 1)
 
-    def step(state: tuple[Array, Array, Array], angle: Array) -> tuple[tuple, None]:
+    def visit(state: tuple[Array, Array, Array], angle: Array) -> tuple[tuple, None]:
         points, best_values, best_points = state
         values, slopes = _values_and_slopes(problem, points)
         better = values > best_values
-        best = (
+        best_points = jnp.where(better[:, None], points, best_points)
+        moved = jnp.cos(angle) * points + jnp.sin(angle) * _unit_rows(slopes)
+        return (
+            _unit_rows(moved, points),
             jnp.where(better, values, best_values),
-            jnp.where(better[:, None], points, best_points),
-        )
-        points = _unit_rows(jnp.cos(angle) * points + jnp.sin(angle) * _unit_rows(slopes), points)
-        return (points, *best), None
+            best_points,
+        ), None
 
+    points = _starts(problem, key, num_starts)
     nothing = jnp.full(num_starts, -jnp.inf, points.dtype)
-    angles = jnp.asarray(angles, points.dtype)
-    (points, best_values, best_points), _ = lax.scan(step, (points, nothing, points), angles)
-    found = jnp.concatenate([best_points, points])
-    values = jnp.concatenate([best_values, costs(problem._replace(directions=points), 2.0)])
-    return found[jnp.argmax(values)]
+    angles = jnp.asarray(angles, points.dtype)  # the last visit makes a step that nobody sees
+    (_, values, points), _ = lax.scan(visit, (points, nothing, points), angles)
+    return points[jnp.argmax(values)]
 
 
 def _starts(problem: Problem, key: AnyKey, num: int) -> Float[Array, "S d"]:

@@ -184,7 +184,7 @@ def _mean_over_blocks(
         n, m = sorted_x.shape[1], sorted_y.shape[1]
         if n == m:
             return pairs(_matched_cost, sorted_x, sorted_y) / n
-        stairs = equal_staircase(n, m, x.dtype)
+        stairs = equal_staircase(n, m, 1, x.dtype)
         i, j = (place[:, 0] for place in stairs.cells())
         return pairs(partial(_cell_cost, stairs.mass), sorted_x[:, i], sorted_y[:, j])
 

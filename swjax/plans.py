@@ -36,7 +36,7 @@ from jax.experimental.sparse import BCOO
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
-from swjax._checks import check_order
+from swjax._checks import as_real_array, check_order
 from swjax.coupling1d import Staircase, equal_staircase, inner_levels, weighted_staircase
 from swjax.sliced import _checked_chunk, _problem
 from swjax.slicing import Problem, default_chunk_size
@@ -75,7 +75,8 @@ class SlicedPlans:
 
     def dense(self) -> Float[Array, "L n m"]:
         """All plans as matrices, shape (L, n, m)."""
-        return jax.vmap(self._add_up)(self.rows, self.cols, self.masses)
+        place = jnp.arange(self.masses.shape[0])[:, None], self.rows, self.cols
+        return _add_up(place, self.masses, (self.masses.shape[0], *self.shape))
 
     def mean(self, weights: ArrayLike | None = None) -> Float[Array, "n m"]:
         """The mean of the plans as one matrix.
@@ -90,9 +91,8 @@ class SlicedPlans:
         weights = jnp.full(num, 1 / num) if weights is None else jnp.asarray(weights)
         if weights.shape != (num,):
             raise ValueError(f"weights has shape {weights.shape}; expected {(num,)}.")
-        return self._add_up(
-            self.rows, self.cols, weights.astype(self.masses.dtype)[:, None] * self.masses
-        )
+        masses = weights.astype(self.masses.dtype)[:, None] * self.masses
+        return _add_up((self.rows, self.cols), masses, self.shape)
 
     def to_bcoo(self) -> BCOO:
         """All plans as one sparse array of shape (L, n, m), batched over L."""
@@ -113,19 +113,10 @@ class SlicedPlans:
             the plans held fixed.
         """
         check_order(p)
-        x, y = jnp.asarray(x), jnp.asarray(y)
+        x, y = as_real_array("x", x), as_real_array("y", y)
         if (x.shape[:1], y.shape[:1]) != (self.shape[:1], self.shape[1:]) or x.ndim != y.ndim:
             raise ValueError(f"The plans couple {self.shape} points; x is {x.shape}, y {y.shape}.")
-
-        def cost(plan: tuple[Array, Array, Array]) -> Array:
-            rows, cols, masses = plan
-            sq_gap = jnp.sum(jnp.square(x[rows] - y[cols]), axis=-1)
-            return jnp.vdot(masses, _power_of_square(sq_gap, float(p)))
-
-        return lax.map(jax.checkpoint(cost), (self.rows, self.cols, self.masses))
-
-    def _add_up(self, rows: Array, cols: Array, masses: Array) -> Array:
-        return jnp.zeros(self.shape, masses.dtype).at[rows, cols].add(masses)
+        return _lifted_costs(self, x, y, float(p))
 
 
 class Potentials(NamedTuple):
@@ -278,7 +269,8 @@ def _slices(problem: Problem) -> _Slices:
     )
     orders = argsort(x), argsort(y)
     if problem.a is None and problem.b is None:
-        return _Slices(x, y, *orders, equal_staircase(x.shape[0], y.shape[0], x.dtype))
+        (n, lanes), m = x.shape, y.shape[0]
+        return _Slices(x, y, *orders, equal_staircase(n, m, lanes, x.dtype))
     weights = (w[:, None] for w in _weights(problem))
     return _Slices(x, y, *orders, weighted_staircase(*map(inner_levels, weights, orders)))
 
@@ -295,9 +287,23 @@ def _plans(problem: Problem) -> SlicedPlans:
     slices = _slices(problem)
     i, j = slices.stairs.cells()
     rows, cols = take_rows(slices.x_order, i), take_rows(slices.y_order, j)
-    masses = jnp.broadcast_to(slices.stairs.mass, rows.shape)
     shape = problem.x.shape[0], problem.y.shape[0]
-    return SlicedPlans(rows.T, cols.T, masses.T, shape)
+    return SlicedPlans(rows.T, cols.T, slices.stairs.mass.T, shape)
+
+
+@partial(jax.jit, static_argnames="shape")
+def _add_up(place: tuple[Array, ...], masses: Array, shape: tuple[int, ...]) -> Array:
+    return jnp.zeros(shape, masses.dtype).at[place].add(masses)
+
+
+@partial(jax.jit, static_argnames="p")
+def _lifted_costs(plans: SlicedPlans, x: Array, y: Array, p: float) -> Float[Array, "L"]:
+    def cost(plan: tuple[Array, Array, Array]) -> Array:
+        rows, cols, masses = plan
+        sq_gap = jnp.sum(jnp.square(x[rows] - y[cols]), axis=-1)
+        return jnp.vdot(masses, _power_of_square(sq_gap, p))
+
+    return lax.map(jax.checkpoint(cost), (plans.rows, plans.cols, plans.masses))
 
 
 @partial(jax.jit, static_argnames="chunk_size")

@@ -39,8 +39,8 @@ def in_space(key, num, dim):
     return sample_fibonacci_directions(key, num)
 
 
-CASES = [("independent", 2), ("independent", 6), ("orthogonal", 3), ("orthogonal", 6), ("quasi", 2)]
-CASES += [("quasi", 3), ("quasi", 6), ("plane", 2), ("space", 3)]
+CASES = [("independent", 3), ("orthogonal", 6), ("quasi", 2), ("quasi", 3), ("quasi", 6)]
+CASES += [("plane", 2), ("space", 3)]
 LINE = [(name, 1) for name in ANY_DIM]
 SAMPLERS = {**ANY_DIM, "plane": in_plane, "space": in_space}
 

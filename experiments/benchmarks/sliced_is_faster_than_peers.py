@@ -68,7 +68,7 @@ def plain_torch(x, y, directions):
 
 
 def with_pot(x, y, directions):
-    """POT on the same directions, in its backend for these arrays; squared, as it takes the root."""
+    """POT on the same directions, in its backend for such arrays; squared, for it takes roots."""
     root: Any = ot.sliced_wasserstein_distance(x, y, projections=directions.T)
     return root**2
 

@@ -48,8 +48,8 @@ def print_plan(study: Study, console: Console, *, measure: bool = False) -> None
     )
     if measure:
         console.print(
-            f"about {total_seconds:,.0f} s on this machine, with compilation and without the "
-            "reference flow and recorded losses"
+            f"about {total_seconds:,.0f} s on this machine; compilation, reference flow and "
+            "recorded losses come on top"
         )
 
 

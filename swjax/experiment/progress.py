@@ -1,6 +1,7 @@
 """What a person sees while a sweep runs: steps, rate, time left; one line per finished cell."""
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -120,6 +121,7 @@ def asked_to_stop() -> Iterator[threading.Event]:
         if event.is_set():
             raise KeyboardInterrupt
         event.set()
+        sys.stderr.write("\nStopping after this chunk; once more to stop at once.\n")
 
     for number in before:
         signal.signal(number, handle)

@@ -1,0 +1,179 @@
+"""Sorting: exact, stable, by every way and on every value, with its derivative and its speed."""
+
+import itertools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import test_util
+
+from swjax import network, sorting
+
+SIZES = [1, 2, 5, 13, 33, 100]
+sort, argsort, argmerge = map(jax.jit, (sorting.sort, sorting.argsort, sorting.argmerge))
+sort_by_network, merge_by_network = map(
+    jax.jit, (network.sort_by_network, network.merge_by_network)
+)
+
+
+def random_lists(*shape, levels=20):
+    """Numbers with many ties."""
+    return np.random.default_rng(0).integers(-levels, levels, shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 8, 11, 14])
+def test_network_sorts_every_list_of_zeros_and_ones(n):
+    # And so, by Knuth's zero-one principle, every list of this length.
+    lists = np.array(list(itertools.product([0, 1], repeat=n)), np.int32).T
+    np.testing.assert_array_equal(sort_by_network(jnp.array(lists)), np.sort(lists, axis=0))
+
+
+@pytest.mark.parametrize("n", [20, 48, 112])
+def test_network_sorts_zeros_before_ones_in_any_number_of_pieces(n):
+    ones = np.arange(n + 1)
+    lists = (np.arange(n)[:, None] >= ones[None]).astype(np.int32)
+    shuffled = np.concatenate([np.random.default_rng(k).permutation(lists) for k in range(20)], 1)
+    np.testing.assert_array_equal(sort_by_network(jnp.array(shuffled)), np.sort(shuffled, axis=0))
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (1, 6), (9, 4)])
+def test_network_merges_every_pair_of_lists_of_zeros_and_ones(n, m):
+    step = lambda size: np.arange(size)[:, None] >= np.arange(size + 1)[None]
+    first = np.repeat(step(n), m + 1, axis=1).astype(np.int32)
+    second = np.tile(step(m), n + 1).astype(np.int32)
+    merged = merge_by_network(jnp.array(first), jnp.array(second))
+    np.testing.assert_array_equal(merged, np.sort(np.concatenate([first, second]), axis=0))
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_argsort_is_the_stable_order(n):
+    for shape in [(n, 16), (n, 1)]:
+        lists = random_lists(*shape)
+        order = np.argsort(lists, axis=0, kind="stable")
+        np.testing.assert_array_equal(argsort(jnp.array(lists)), order)
+        np.testing.assert_array_equal(sort(jnp.array(lists)), np.sort(lists, axis=0))
+
+
+@pytest.mark.parametrize("n", [1, 5, 33])
+def test_double_precision_has_the_same_order(n, x64):
+    lists = random_lists(n, 9).astype(np.float64) * (1 + 1e-12)
+    order = np.argsort(lists, axis=0, kind="stable")
+    np.testing.assert_array_equal(argsort(jnp.array(lists)), order)
+    np.testing.assert_array_equal(sort(jnp.array(lists)), np.sort(lists, axis=0))
+
+
+def test_double_precision_sorts_numbers_that_single_precision_confuses(x64):
+    lists = jnp.array([1 + 3e-12, 1 + 1e-12, 1 + 2e-12])[:, None]
+    assert argsort(lists).ravel().tolist() == [1, 2, 0]
+
+
+@pytest.mark.parametrize("lanes", [1, 16])
+def test_special_numbers_have_their_places(lanes):
+    tiny = float(jnp.finfo(jnp.float32).smallest_subnormal)
+    column = [np.nan, 1.0, -0.0, -np.inf, tiny, 0.0, np.inf, -tiny, -3e38, 3e38]
+    lists = jnp.tile(jnp.array(column, jnp.float32)[:, None], (1, lanes))
+    expected = [3, 8, 7, 2, 5, 4, 1, 9, 6, 0]  # -0.0 and 0.0 are equal and keep their order
+    assert argsort(lists)[:, 0].tolist() == expected
+    ordered = np.asarray(sort(lists))[:, 0]
+    np.testing.assert_array_equal(ordered[[0, 1, 2, 5]], np.float32([-np.inf, -3e38, -tiny, tiny]))
+    assert np.isnan(ordered[-1])
+
+
+def test_nan_stays_in_its_lane():
+    lists = random_lists(10, 16)
+    lists[3, 5] = np.nan
+    nan = np.isnan(sort(jnp.array(lists)))
+    assert nan.sum() == 1
+    assert nan[-1, 5]
+
+
+@pytest.mark.parametrize("shape", [(6, 33, 2), (2, 33, 16), (2, 3, 9, 4)])
+def test_vmap_sorts_every_member_whatever_the_layout(shape):
+    lists = random_lists(*shape)
+    argsort_all, sort_all = sorting.argsort, sorting.sort
+    for _ in shape[:-2]:
+        argsort_all, sort_all = jax.vmap(argsort_all), jax.vmap(sort_all)
+    order = np.argsort(lists, axis=-2, kind="stable")
+    np.testing.assert_array_equal(jax.jit(argsort_all)(lists), order)
+    np.testing.assert_array_equal(jax.jit(sort_all)(lists), np.sort(lists, axis=-2))
+
+
+@pytest.mark.parametrize("lanes", [2, 16])
+def test_argmerge_is_the_stable_order_of_both(lanes):
+    first, second = np.sort(random_lists(13, lanes), 0), np.sort(random_lists(7, lanes), 0)
+    both = np.concatenate([first, second])
+    expected = np.argsort(both, axis=0, kind="stable")
+    np.testing.assert_array_equal(argmerge(jnp.array(first), jnp.array(second)), expected)
+    with jax.enable_x64(True):
+        doubles = jnp.array(first, jnp.float64), jnp.array(second, jnp.float64)
+        np.testing.assert_array_equal(argmerge(*doubles), expected)
+    # One list may be the same for all members of a batch.
+    firsts = jnp.array(np.stack([first, first]))
+    merged = jax.jit(jax.vmap(sorting.argmerge, in_axes=(0, None)))(firsts, jnp.array(second))
+    np.testing.assert_array_equal(merged[1], expected)
+
+
+def test_put_rows_inverts_take_rows():
+    values = jnp.array(random_lists(2, 9, 4))
+    order = argsort(values)
+    back = sorting.put_rows(order, sorting.take_rows(values, order))
+    np.testing.assert_array_equal(back, values)
+
+
+def test_derivatives_of_sort_move_along_the_permutation(x64):
+    values = jax.random.normal(jax.random.key(0), (5, 3))
+    curve = lambda values: jnp.sum(sorting.sort(values) ** 2 * jnp.arange(5.0)[:, None])
+    test_util.check_grads(jax.jit(curve), (values,), order=2, rtol=1e-6)
+
+
+def test_types_do_not_depend_on_x64_outside():
+    values = jnp.array(random_lists(9, 16))
+    for enabled in (False, True):
+        with jax.enable_x64(enabled):
+            assert jax.jit(sorting.argsort)(values).dtype == jnp.int32
+            assert jax.jit(sorting.sort)(values).dtype == jnp.float32
+
+
+# -- canaries: these fail when a change here or in XLA loses a fast path --------------------------
+
+
+def sorts_in(function, *shape, dtype=jnp.float32, platform="cpu"):
+    """The operands of all sort instructions, as XLA is given them on that platform."""
+    lowered = jax.jit(function).trace(jax.ShapeDtypeStruct(shape, dtype))
+    text = lowered.lower(lowering_platforms=(platform,)).as_text()
+    return re.findall(r"stablehlo\.sort.*?\}\) : \((.*?)\) ->", text, flags=re.DOTALL)
+
+
+def test_on_cpu_neighboring_lists_need_no_sort_instruction():
+    assert sorts_in(sorting.argsort, 1000, 64) == []
+    assert sorts_in(sorting.sort, 1000, 64) == []
+
+
+@pytest.mark.parametrize(
+    ("shape", "platform"), [((20_000, 64), "cpu"), ((1000, 1), "cpu"), ((1000, 64), "cuda")]
+)
+def test_elsewhere_one_integer_operand_is_sorted_in_contiguous_memory(shape, platform):
+    operand = "x".join(map(str, reversed(shape)))
+    assert sorts_in(sorting.argsort, *shape, platform=platform) == [f"tensor<{operand}xi64>"]
+    assert sorts_in(sorting.sort, *shape, platform=platform) == [f"tensor<{operand}xi32>"]
+
+
+def test_double_precision_sorts_integers_with_their_rows(x64):
+    operands = sorts_in(sorting.argsort, 1000, 64, dtype=jnp.float64)
+    assert operands == ["tensor<64x1000xi64>, tensor<64x1000xi32>"]
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="counts the loops XLA makes on CPU")
+def test_xla_neither_joins_nor_splits_the_passes_of_the_network():
+    # 1024 rows: one pass for the first two levels, then ceil(k / 2) for levels k = 3, ..., 10, which
+    # is 29; packing and unpacking; and strips of a single stage that XLA writes out in between.
+    text = argsort.lower(jnp.zeros((1024, 64))).compile().as_text()
+    entry = text[text.index("ENTRY") :]
+    whole = re.findall(r"= s64\[(\d+),(\d+),64\]\S* fusion", entry)
+    passes = sum(int(blocks) * int(rows) == 1024 for blocks, rows in whole)
+    assert 26 <= passes <= 30
+    assert len(whole) <= 45
+    assert "while(" not in entry
+    assert "sort(" not in entry
