@@ -392,6 +392,7 @@ def paper_cutoff(sq_norm, radius, width):
     return f(s) / (f(s) + f(1 - s))
 
 
+@pytest.mark.slow
 def test_a_smooth_cutoff_is_recognized_however_it_is_written():
     def by_hand(u, x):
         sq_norm = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(u))
@@ -407,6 +408,7 @@ def test_a_smooth_cutoff_is_recognized_however_it_is_written():
     assert report.theorems[0].verdict == "applies"
 
 
+@pytest.mark.slow
 def test_the_cutoff_of_the_paper_makes_both_theorems_apply():
     cutoff = swjax.generators.Cutoff(4.0, 2.0, 1.0)
     model = swjax.generators.DenseSkipMLP((3,), 2, activation=jnp.tanh, cutoff=cutoff)

@@ -100,6 +100,7 @@ def test_one_sided_derivative_in_the_plane_is_the_limit_of_difference_quotients(
     assert found + clarke.directional_derivative(x, y, -v) < -0.05
 
 
+@pytest.mark.slow
 def test_one_sided_derivative_along_directions_is_the_limit_of_difference_quotients(x64):
     x, y, v = cloud_with_ties()
     rng = np.random.default_rng(1)
@@ -170,6 +171,7 @@ def test_the_one_sided_derivative_is_concave_and_the_clarke_derivative_is_its_mi
         assert np.vdot(gradient, v) <= clarke.clarke_derivative(x, y, v) + 1e-13
 
 
+@pytest.mark.slow
 def test_equal_points_stay_tied_when_projections_are_rounded():
     # A projection of equal rows must not differ, whatever their place in the matrix product.
     x = jnp.tile(jax.random.normal(key(0), (1, 3)), (37, 1))
@@ -200,6 +202,7 @@ def test_arcs_cover_the_half_circle():
 # --- vertices on the line -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_sampled_gradients_near_a_tie_are_exactly_the_vertices(x64):
     rng = np.random.default_rng(4)
     t = jnp.array([0.3, 0.3, -1.0, 0.3, 2.0, 2.0])

@@ -156,6 +156,7 @@ def test_a_cell_interrupted_inside_continues_to_the_same_bits(arms, tmp_path):
         assert_array_equal(whole[name], continued[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_results_are_the_same_bits_for_any_number_of_devices():
     here = Path(__file__).parent
     code = (

@@ -271,6 +271,7 @@ def test_the_state_can_be_searched_and_mapped_by_optax():
     assert np.all(doubled[1].trace["w"] == 1)
 
 
+@pytest.mark.slow
 def test_noise_and_projection_do_not_depend_on_the_mesh():
     code = """
 import jax, jax.numpy as jnp, numpy as np

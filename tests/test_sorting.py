@@ -167,8 +167,8 @@ def test_double_precision_sorts_integers_with_their_rows(x64):
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="counts the loops XLA makes on CPU")
 def test_xla_neither_joins_nor_splits_the_passes_of_the_network():
-    # 1024 rows: one pass for the first two levels, then ceil(k / 2) for levels k = 3, ..., 10. Before
-    # some of them XLA writes out the strips.
+    # 1024 rows: one pass for the first two levels, then ceil(k / 2) for levels k = 3, ..., 10.
+    # Before some of them XLA writes out the strips.
     text = argsort.lower(jnp.zeros((1024, 64))).compile().as_text()
     entry = text[text.index("ENTRY") :]
     loops = re.findall(r"= s64\[(\d+),(\d+),64\]\S* fusion", entry)

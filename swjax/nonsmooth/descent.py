@@ -22,10 +22,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
-from swjax.nonsmooth.min_norm import MinNormPoint, min_norm_point
+from swjax.nonsmooth.min_norm import min_norm_point
 from swjax.nonsmooth.stationarity import flatten
 
 Oracle = Callable[[PyTree], PyTree]
@@ -82,26 +81,22 @@ def clarke_residual(
     zero, restore = flatten("like", like)
     limit = _flat_oracle(oracle, zero, restore)
     start = _unit_rows_like(key, 1, zero)[0]
-    rows = jnp.arange(num_steps)
-
-    def least(found: Array, num: ArrayLike) -> MinNormPoint:
-        # Unused rows repeat the first gradient, which does not change the hull.
-        used = (rows < num)[:, None]
-        return min_norm_point(jnp.where(used, found, found[:1]))
 
     def add_one(carry, step):
         found, best, ascent = carry
-        nearest = least(found, step)
+        # Unused rows repeat the first gradient, which does not change the hull.
+        used = (jnp.arange(num_steps) < step)[:, None]
+        nearest = min_norm_point(jnp.where(used, found, found[:1]))
         way_up = jnp.where(step == 0, start, nearest.point / _safe(nearest.norm))
         new = limit(way_up)
         rise = jnp.vdot(new, way_up)
         better = rise > best
-        carry = found.at[step].set(new), jnp.where(better, rise, best)
-        return (*carry, jnp.where(better, way_up, ascent)), None
+        carry = found.at[step].set(new, mode="drop"), jnp.where(better, rise, best)
+        return (*carry, jnp.where(better, way_up, ascent)), nearest.norm
 
     carry = (jnp.zeros((num_steps, zero.size), zero.dtype), jnp.zeros((), zero.dtype), start)
-    (found, lower, ascent), _ = jax.lax.scan(add_one, carry, rows)
-    upper = least(found, num_steps).norm
+    (_, lower, ascent), norms = jax.lax.scan(add_one, carry, jnp.arange(num_steps + 1))
+    upper = norms[-1]
     return ClarkeResidual(upper, jnp.minimum(lower, upper), restore(ascent))
 
 
