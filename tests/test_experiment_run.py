@@ -142,6 +142,15 @@ def test_a_folder_in_use_is_refused(done):
         experiment.run(flow(), output=done.folder)
 
 
+def test_a_killed_run_is_shown_as_stopped(tmp_path):
+    folder = RunFolder(tmp_path / "killed")
+    assert folder.status() == "unknown"
+    with folder.claim(flow()):
+        folder.update_manifest(status="running")
+        assert RunFolder(folder.path).status() == "running"
+    assert folder.status() == "stopped"
+
+
 def test_a_folder_of_other_things_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(RunFolderError, match="thesis.tex"):

@@ -140,6 +140,21 @@ class RunFolder:
         """The claims and their verdicts; empty while there are none."""
         return read_json(self.path / "summary.json")
 
+    def status(self) -> str:
+        """done, running, interrupted or failed; stopped when killed; unknown before any run."""
+        status = self.manifest().get("status", "unknown")
+        return "stopped" if status == "running" and not self._is_in_use() else status
+
+    def _is_in_use(self) -> bool:
+        try:
+            with open(self.path / ".lock", encoding="utf-8") as handle:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
     def cell_path(self, arm: str, step_size: float) -> Path:
         """The file of one scheme at one step size."""
         return self.path / "cells" / f"{arm}_{step_size!r}.nc"

@@ -67,7 +67,7 @@ def run_table(folder: Path) -> Table:
         sessions = manifest.get("sessions") or [{}]
         table.add_row(
             str(path.parent),
-            manifest.get("status", "unknown"),
+            run.status(),
             f"{cells}/{manifest.get('num_cells', '?')}",
             ", ".join(words) or "-",
             sessions[-1].get("started", "-"),
