@@ -34,7 +34,7 @@ common_random_numbers: true
 source: {kind: ball, dim: 2, num_atoms: 12}
 target: {kind: moons, num_atoms: 10}
 generator: {kind: mlp, features: [4]}
-loss: {batch_size: 8}
+loss: {batch_size: 8, directions: {kind: fixed, num: 8}}
 arms:
   plain: {kind: sgd}
   noised: {kind: noised_projected_sgd, noise_std: 0.1, radius: 2.0}

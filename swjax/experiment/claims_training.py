@@ -86,7 +86,7 @@ def _ball_claim(study: TrainingStudy, dataset: xr.Dataset, arm: str) -> dict:
     assert radius is not None
     norms = dataset["max_norm"].sel(arm=arm)
     eps = float(np.finfo(norms.dtype).eps)
-    norms = finite_runs(dataset, norms).isel(time=-1)
+    norms = finite_runs(dataset.sel(arm=arm), norms).isel(time=-1)
     text = f"{arm}: the parameters stay in the ball of radius {radius:g} at every step"
     note = left_out(dataset, arm)
     if not np.isfinite(norms).any():

@@ -127,7 +127,7 @@ def _results(run: _Run) -> Html:
         for size in run.study.step_sizes:
             cell = run.dataset.sel(arm=arm, step_size=size)
             row: list[object] = [arm] * several
-            row += [f"{size:g}", int(cell["num_steps"]), run.study.repetitions]
+            row += [f"{size:.10g}", int(cell["num_steps"]), run.study.repetitions]
             if "diverged_at" not in cell or bool((cell["diverged_at"] == -2).any()):
                 row += ["not run yet"] + ["–"] * (len(measured) + 1)
             else:
@@ -183,7 +183,7 @@ def _measurements(run: _Run) -> Html:
         [
             m["measurement"],
             m["arm"],
-            f"{m['step_size']:g}",
+            f"{m['step_size']:.10g}",
             html.with_interval(m["estimate"], m["low"], m["high"]),
             *([html.number(m.get("exact"), 4)] if exact else []),
             m["num"],
@@ -204,7 +204,7 @@ def _diagnoses(run: _Run) -> Html:
     rows = [
         [
             d.arm,
-            f"{d.step_size:g}",
+            f"{d.step_size:.10g}",
             f"{d.num_runs} of {run.study.repetitions}",
             f"{d.signature} from step {d.first_step} on",
             d.evidence,

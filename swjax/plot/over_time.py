@@ -28,6 +28,7 @@ from swjax.plot._style import (
     sequential_colors,
 )
 
+_FEW_TIMES = 30
 TIME = r"flow time $s = \alpha t$"
 
 
@@ -235,7 +236,8 @@ def _band(
     if quantiles is not None:
         low, high = np.quantile(runs, quantiles, axis=0)
         ax.fill_between(times, low, high, color=style["color"], alpha=0.15, linewidth=0)
-    ax.plot(times, runs.mean(axis=0), label=label, **style)
+    marker = "o" if len(times) <= _FEW_TIMES else ""  # straight pieces between them mean nothing
+    ax.plot(times, runs.mean(axis=0), label=label, marker=marker, markersize=3, **style)
 
 
 def _line_of_flow_error(ax: Axes, dataset: xr.Dataset) -> None:
