@@ -5,6 +5,12 @@ that is not finite (a diverged run) is left out of means and fits and counted; i
 counts as an exceedance.
 """
 
+from swjax.convergence.autocorrelation import AutocorrelationTime as AutocorrelationTime
+from swjax.convergence.autocorrelation import (
+    integrated_autocorrelation_time as integrated_autocorrelation_time,
+)
+from swjax.convergence.extrapolation import Extrapolation as Extrapolation
+from swjax.convergence.extrapolation import extrapolate_to_zero as extrapolate_to_zero
 from swjax.convergence.intervals import Interval as Interval
 from swjax.convergence.intervals import bootstrap_interval as bootstrap_interval
 from swjax.convergence.intervals import exceedance as exceedance
