@@ -1,7 +1,8 @@
-"""Failure signatures in the record of a run: diverged, stalled, stuck; each with what to try.
+"""Failure signatures in the record of a run: diverged, exploding, stalled, stuck; what to try.
 
-Works on the host, on the recorded sample losses. These are noisy: one minibatch each. So means over
-stretches of the run are compared, with their standard errors.
+Works on the host, on the recorded sample losses and, where there are, the norms of the gradients.
+These are noisy: one minibatch each. So means over stretches of the run are compared, with their
+standard errors.
 """
 
 import math
@@ -11,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import ArrayLike
 
-Signature = Literal["diverged", "stalled", "stuck"]
+Signature = Literal["diverged", "exploding", "stalled", "stuck"]
 
 # A change must exceed this many standard errors. Several windows are looked at, hence not two.
 _NUM_ERRORS = 4.0
@@ -22,7 +23,14 @@ _REMEDIES: dict[Signature, str] = {
     "diverged": (
         "Halve the step size until it stays finite. If the smallest step size you can afford "
         "still diverges, keep the parameters in a ball (swjax.keep_params_in_ball), and check that "
-        "the data are scaled to order 1."
+        "the data are scaled to order 1. Where nothing grew before (the evidence says so), no step "
+        "size helps: look in the generator for a division, a logarithm or a root at zero."
+    ),
+    "exploding": (
+        "Halve the step size until the gradients keep their size, or clip them "
+        "(optax.clip_by_global_norm before the learning rate). If they grow at every step size, "
+        "keep the parameters in a ball (swjax.keep_params_in_ball) or bound the generator: "
+        "bounded activations, or a smooth cut-off (swjax.generators.Cutoff)."
     ),
     "stalled": (
         "Look at the norm of the gradient. Where it is zero, the start is a critical point or an "
@@ -45,7 +53,7 @@ class Diagnosis(NamedTuple):
     """One thing that went wrong in a run.
 
     Attributes:
-        signature: `"diverged"`, `"stalled"` or `"stuck"`.
+        signature: `"diverged"`, `"exploding"`, `"stalled"` or `"stuck"`.
         step: the step from which on it shows.
         evidence: the numbers it rests on, as a sentence.
         remedy: what to try.
@@ -61,6 +69,7 @@ def diagnose(
     losses: ArrayLike | Sequence,
     *,
     diverged_at: ArrayLike = -1,
+    gradient_norms: ArrayLike | Sequence | None = None,
     target_loss: ArrayLike | None = None,
     growth: float | int = 10.0,
     least_decrease: float | int = 0.01,
@@ -70,6 +79,9 @@ def diagnose(
 
     - **diverged**: the iterate or the loss is infinite or NaN, or the mean loss of the last quarter
       is more than `growth` times that of the first steps.
+    - **exploding**: all is finite, but the largest gradient of the last quarter is more than
+      `growth` times the largest of the first quarter. Needs `gradient_norms`. A gradient that is
+      not finite while the iterates are (a step that was skipped) counts as well.
     - **stalled**: no decrease is visible. No initial stretch of the run (the first 1, 2, 4, ...
       steps, up to a quarter) has a mean loss that is above that of the last quarter by more than
       four standard errors and by a share of at least `least_decrease`.
@@ -85,6 +97,8 @@ def diagnose(
     Args:
         losses: `(num_steps,)`, the sample losses of one run, as `Run.losses`.
         diverged_at: `Run.status.diverged_at`; -1 for never.
+        gradient_norms: `(num_steps,)`, the norms of the sample gradients of the same steps. None:
+            not recorded.
         target_loss: the loss that a good run reaches, a float: for minibatches of `n` points, the
             mean loss between two independent minibatches of the data. None: not known.
         growth: see above, above 1.
@@ -112,7 +126,16 @@ def diagnose(
             "Expected growth > 1, 0 <= least_decrease < 1 and high >= 1; "
             f"got {growth}, {least_decrease} and {high}."
         )
-    found = _divergence(values, int(np.asarray(diverged_at)), growth)
+    norms = None
+    if gradient_norms is not None:
+        norms = np.asarray(gradient_norms, np.float64)
+        if norms.shape != values.shape:
+            raise ValueError(
+                f"gradient_norms must have the shape {values.shape} of losses, got {norms.shape}."
+            )
+    found = _divergence(values, int(np.asarray(diverged_at)), growth, norms)
+    if found is None and norms is not None:
+        found = _explosion(norms, growth)
     if found is None and len(values) >= _FEWEST_STEPS:
         target = None if target_loss is None else float(np.asarray(target_loss))
         found = _standstill(values, target, least_decrease, high)
@@ -123,13 +146,15 @@ def diagnose(
 
 
 def _divergence(
-    values: np.ndarray, diverged_at: int, growth: float
+    values: np.ndarray, diverged_at: int, growth: float, norms: np.ndarray | None
 ) -> tuple[Signature, int, str] | None:
     bad = np.flatnonzero(~np.isfinite(values))
+    before = _before_the_end(values if norms is None else norms, norms is not None, growth)
     if diverged_at >= 0:
-        return "diverged", diverged_at, f"The iterate is not finite from step {diverged_at} on."
+        text = f"The iterate is not finite from step {diverged_at} on{before}"
+        return "diverged", diverged_at, text
     if bad.size:
-        return "diverged", int(bad[0]), f"The loss at step {bad[0]} is {values[bad[0]]}."
+        return "diverged", int(bad[0]), f"The loss at step {bad[0]} is {values[bad[0]]}{before}"
     if len(values) < _FEWEST_STEPS:
         return None
     first, last = values[: _FEWEST_STEPS // 8].mean(), values[-(len(values) // 4) :].mean()
@@ -137,6 +162,36 @@ def _divergence(
         step = int(np.argmax(values > growth * first))
         return "diverged", step, f"The mean loss grew from {first:.3g} to {last:.3g}."
     return None
+
+
+def _before_the_end(record: np.ndarray, are_gradients: bool, growth: float) -> str:
+    """Whether the record grew before it stopped being finite: the end of a sentence."""
+    what = "the gradient" if are_gradients else "the loss"
+    kept = record[: np.argmin(np.isfinite(record))] if not np.isfinite(record).all() else record
+    if not kept.size or not kept[0] > 0:
+        return "."
+    top = float(kept.max())
+    if top > growth * kept[0]:
+        return f"; before that, {what} grew from {kept[0]:.3g} to {top:.3g}."
+    return f"; before that, {what} did not grow: it was {top:.3g} at most."
+
+
+def _explosion(norms: np.ndarray, growth: float) -> tuple[Signature, int, str] | None:
+    bad = np.flatnonzero(~np.isfinite(norms))
+    if bad.size:
+        return "exploding", int(bad[0]), f"The gradient at step {bad[0]} has norm {norms[bad[0]]}."
+    quarter = len(norms) // 4
+    if len(norms) < _FEWEST_STEPS:
+        return None
+    first, last = norms[:quarter].max(), norms[-quarter:].max()
+    if not last > growth * first:
+        return None
+    step = int(np.argmax(norms > growth * first))
+    text = (
+        f"The largest gradient grew from {first:.3g} in the first quarter to {last:.3g} in the "
+        "last one."
+    )
+    return "exploding", step, text
 
 
 def _standstill(

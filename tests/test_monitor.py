@@ -131,6 +131,33 @@ def test_pure_noise_is_rarely_taken_for_a_decrease():
     assert called_stalled >= 190
 
 
+def test_a_divergence_says_whether_something_grew_before():
+    growing = np.append(2.0 ** np.arange(20), [np.inf, np.nan])
+    (found,) = diagnose(growing, diverged_at=20)
+    assert "before that, the loss grew from 1 to 5.24e+05" in found.evidence
+    sudden = np.append(np.ones(20), [np.nan])
+    (found,) = diagnose(sudden, diverged_at=20, gradient_norms=2 * sudden)
+    assert "before that, the gradient did not grow: it was 2 at most" in found.evidence
+    assert "a root at zero" in found.remedy
+
+
+def test_gradients_that_grow_while_all_is_finite_are_exploding():
+    norms = np.geomspace(1, 1e3, 100)
+    (found,) = diagnose(np.ones(100), gradient_norms=norms)
+    assert found.signature == "exploding"
+    assert norms[found.step] > 10 * norms[24] >= norms[found.step - 1]
+    assert "from 5.34 in the first quarter to 1e+03 in the last one" in found.evidence
+    assert "clip" in found.remedy
+    # A step that was skipped: the gradient is not finite, the iterates are.
+    norms = np.ones(100)
+    norms[7] = np.nan
+    (found,) = diagnose(np.geomspace(1, 0.01, 100), gradient_norms=norms)
+    assert (found.signature, found.step) == ("exploding", 7)
+    assert diagnose(np.geomspace(1, 0.01, 100), gradient_norms=np.ones(100)) == ()
+    with pytest.raises(ValueError, match="gradient_norms must have the shape"):
+        diagnose(np.ones(5), gradient_norms=np.ones(4))
+
+
 def test_short_records_allow_only_the_first_diagnosis():
     assert diagnose(np.ones(63)) == ()
     assert diagnose(np.ones(64))[0].signature == "stalled"

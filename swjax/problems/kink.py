@@ -24,9 +24,10 @@ class AttractingKink:
     Attributes:
         dim: dimension `d` of the data.
         num_directions: number `L` of directions per step.
+        noise_std: level `a` of the Gaussian noise of noised SGD.
 
     Raises:
-        ValueError: if a number is below 1.
+        ValueError: if a count is below 1, or the noise level negative.
 
     >>> problem = AttractingKink(2)
     >>> round(problem.hitting_time(1.0), 4)
@@ -39,12 +40,13 @@ class AttractingKink:
 
     dim: int
     num_directions: int = 1
+    noise_std: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.dim < 1 or self.num_directions < 1:
+        if self.dim < 1 or self.num_directions < 1 or not self.noise_std >= 0:
             raise ValueError(
-                "dim and num_directions must be at least 1; got "
-                f"{self.dim} and {self.num_directions}."
+                "dim and num_directions must be at least 1 and noise_std at least 0; got "
+                f"{self.dim}, {self.num_directions} and {self.noise_std}."
             )
 
     @property
@@ -75,11 +77,13 @@ class AttractingKink:
     def stationary_mean_distance(self, step_size: float) -> float:
         """`E |u|` in the long run, to first order in the step: `3 alpha / (d + 2)` for `L = 1`.
 
-        Near 0 the iterate is the overshoot of a renewal process with steps `alpha xi`,
-        `xi = 2 mean_l theta_{l,1}^2`, whose mean is `alpha E xi^2 / (2 E xi)`.
+        Near 0 a step is `u - alpha sign(u) xi + alpha a eps` with `xi = 2 mean_l theta_{l,1}^2`.
+        That the mean square stays the same gives `E |u| = alpha (E xi^2 + a^2) / (2 E xi)`; without
+        noise it is the mean overshoot of a renewal process.
         """
         d, num = self.dim, self.num_directions
-        return step_size * (3 / (num * (d + 2)) + (1 - 1 / num) / d)
+        without = 3 / (num * (d + 2)) + (1 - 1 / num) / d
+        return step_size * (without + d * self.noise_std**2 / 4)
 
 
 def _on_the_first_axis(params: Array, x: Array) -> Array:
