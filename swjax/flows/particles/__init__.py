@@ -1,0 +1,1 @@
+"""Convex problems over measures, minimized by particles; public as `swjax.particles`."""

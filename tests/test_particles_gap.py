@@ -1,0 +1,154 @@
+"""The certificate: an upper bound that holds, is sharp, and reproduces the known values."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from particle_reference import fourier_columns, lasso_minimum
+
+from swjax import particles as P
+
+GRID = np.arange(4000) / 4000
+
+
+@pytest.fixture(scope="module")
+def spikes():
+    """Five spikes, and the minimum of the problem on a grid of 4000 points."""
+    with jax.enable_x64(True):
+        weights, positions = P.sample_spikes(jax.random.key(3), 5)
+        problem = P.spikes_deconvolution(weights, positions)
+        y = np.asarray(problem.loss.target)
+        yield problem, lasso_minimum(fourier_columns(7, GRID), y, 1.0)
+
+
+@pytest.mark.parametrize(("dim", "order"), [(1, 7), (2, 4)])
+def test_the_enclosure_of_the_maximum_holds_and_is_narrow(x64, dim, order):
+    features = P.FourierFeatures(order, dim)
+    enclose = jax.jit(features.peak)
+    spread = P.torus_grid(3000 if dim == 1 else 200, dim)
+    for seed in range(3):
+        element = jax.random.normal(jax.random.key(seed), (features.num,) * dim)
+        peak = enclose(element)
+        seen = jnp.max(jnp.abs(features.pair(element, spread)))
+        assert seen <= peak.bound
+        assert peak.attained <= peak.bound <= peak.attained * (1 + 1e-10)
+        at = jnp.abs(features.pair(element, peak.position[None]))[0]
+        np.testing.assert_allclose(at, peak.attained, rtol=1e-12)
+
+
+def test_the_maximum_of_a_grid_is_no_bound_but_the_enclosure_is(x64):
+    features = P.FourierFeatures(7)
+    element = features.embed(jnp.ones(1), jnp.array([[0.0234]]))
+    on_grid = jnp.max(jnp.abs(features.pair(element, P.torus_grid(64))))
+    assert on_grid < 15 - 1e-2
+    assert 15 <= features.peak(element).bound < 15 + 1e-10
+
+
+def test_the_gap_bounds_the_distance_to_the_minimum_found_by_another_solver(x64, spikes):
+    problem, minimum = spikes
+    gap_of = jax.jit(lambda u: P.duality_gap(problem, u))
+    for seed in range(12):
+        keys = jax.random.split(jax.random.key(seed))
+        size = 10.0 ** (-seed % 4)
+        u = P.as_particles(
+            size * jax.random.normal(keys[0], (8,)), jax.random.uniform(keys[1], (8, 1))
+        )
+        gap = gap_of(u)
+        assert gap.lower_bound <= minimum  # the grid is part of the torus
+        assert gap.gap >= gap.objective - minimum
+
+
+def test_the_gap_closes_and_the_minimum_is_that_of_the_other_solver(x64, spikes):
+    problem, minimum = spikes
+    solution = P.solve_to_gap(
+        problem,
+        P.uniform_grid(12),
+        P.ForwardBackward(0.06, 2e-6),
+        tolerance=1e-9,
+        max_steps=200_000,
+    )
+    assert solution.gap.gap <= 1e-9
+    assert minimum - 1e-3 < solution.gap.lower_bound <= solution.gap.objective <= minimum + 1e-9
+    assert problem.optimality(solution.particles, P.torus_grid(500)).min() > -1e-6
+    present = solution.particles.weights != 0
+    support = problem.potential(solution.particles, solution.particles)
+    assert float(jnp.abs(jnp.where(present, support, 0)).max()) < 1e-6
+
+
+def test_weights_fitted_on_a_grid_reach_the_minimum_on_that_grid(x64, spikes):
+    problem, _ = spikes
+    t = np.arange(40) / 40
+    fitted = P.fit_weights(problem, P.torus_grid(40), num_steps=20_000)
+    expected = lasso_minimum(fourier_columns(7, t), np.asarray(problem.loss.target), 1.0)
+    np.testing.assert_allclose(problem.objective(fitted), expected, atol=1e-9)
+    assert P.duality_gap(problem, fitted).gap > 1e-2  # the spikes lie between the points
+
+
+def test_without_a_conjugate_the_gap_holds_too_and_closes_at_the_minimum(x64, spikes):
+    known, minimum = spikes
+    target = known.loss.target
+    square = lambda f: jnp.sum((f - target) ** 2) / 2
+    problem = P.ParticleProblem(known.features, square, 1.0)
+    best = P.solve_to_gap(
+        known, P.uniform_grid(12), P.ForwardBackward(0.06, 2e-6), tolerance=1e-9, max_steps=200_000
+    )
+    assert 0 <= P.duality_gap(problem, best.particles).gap < 1e-7
+    assert P.duality_gap(problem, P.uniform_grid(12)).gap >= square(0 * target) - minimum
+
+
+def test_a_logistic_loss_is_certified_by_its_convexity(x64):
+    features = P.FourierFeatures(3)
+    labels = jnp.sign(jnp.sin(7.0 * jnp.arange(7) + 1))
+    matrix = jax.random.normal(jax.random.key(0), (7, 7))
+    loss = P.ConvexLoss(lambda f: jnp.mean(jnp.logaddexp(0, -labels * (matrix @ f))), 0.0)
+    problem = P.ParticleProblem(features, loss, 0.05)
+    flow = P.particle_flow(
+        problem, P.uniform_grid(10), P.ForwardBackward(0.2, 2e-3), num_steps=20_000
+    )
+    grid = P.torus_grid(200)
+    assert 0 <= flow.gap.gap < 1e-5
+    assert problem.optimality(flow.particles, grid).min() > -1e-5
+    start = P.duality_gap(problem, P.uniform_grid(10))
+    assert start.gap >= start.objective - flow.objectives[-1]
+
+
+def test_relu_neurons_in_the_plane_are_certified(x64):
+    weights, positions = P.sample_teacher(jax.random.key(4), 3, 2)
+    network = P.two_layer_network(weights, positions, penalty=0.02)
+    problem = network.population
+    start = network.initial(jax.random.key(0), 20, size=0.3)
+    flow = P.particle_flow(problem, start, P.ForwardBackward(0.3), num_steps=20_000)
+    assert 0 <= flow.gap.gap < 1e-6
+    angles = 2 * np.pi * np.arange(2000) / 2000
+    circle = jnp.asarray(np.stack([np.cos(angles), np.sin(angles)], axis=1))
+    seen = jnp.abs(problem.features.pair(problem.slope(flow.particles), circle)).max()
+    assert seen <= flow.gap.peak.bound <= seen + 1e-5
+    # At the minimum w and theta are balanced, and the penalty is that of the mass.
+    total = problem.total_variation(flow.particles)
+    shares = flow.particles.shares
+    half_squares = jnp.sum(shares * problem.regularizer(flow.particles))
+    np.testing.assert_allclose(half_squares, total, rtol=1e-5)
+
+
+def test_the_gap_of_kernel_and_feature_form_agree(x64):
+    spikes = ([1.0, -0.7], [0.2, 0.55])
+    problem = P.spikes_deconvolution(*spikes, order=3, penalty=0.5)
+    features = problem.features
+
+    def kernel(a, b):
+        shift = a[:, None, 0] - b[None, :, 0]
+        k = jnp.arange(1, 4)[None, None]
+        return 1 + 2 * jnp.cos(2 * jnp.pi * k * shift[..., None]).sum(-1)
+
+    enclose = lambda atoms: features.peak(features.embed(*atoms))
+    target = P.Atoms(jnp.array(spikes[0]), jnp.array(spikes[1])[:, None])
+    other = P.ParticleProblem(
+        P.KernelFeatures(kernel, enclose), P.KernelLeastSquares(kernel, target), 0.5
+    )
+    u = P.as_particles(jnp.array([0.4, -0.3]), jnp.array([0.25, 0.5]))
+    ours, theirs = P.duality_gap(problem, u), P.duality_gap(other, u)
+    np.testing.assert_allclose(theirs.gap, ours.gap, rtol=1e-9)
+    np.testing.assert_allclose(theirs.objective, ours.objective, rtol=1e-12)
+    np.testing.assert_allclose(
+        other.velocity(u).positions, problem.velocity(u).positions, rtol=1e-9
+    )
