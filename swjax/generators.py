@@ -155,20 +155,36 @@ class Scale(nn.Module):
         return self.param("scale", _normal(1.0), (), _default_float()) * _as_points(z)
 
 
+class AbsoluteScale(nn.Module):
+    """`T(u, x) = |u| x` with one number `u`, initially `u ~ N(0, 1)`.
+
+    Its kink at `u = 0` attracts gradient descent where the best factor would be negative.
+    """
+
+    @nn.compact
+    def __call__(self, z: ArrayLike) -> Float[Array, "n d"]:
+        """Map latent points `(n, d)` to points `(n, d)`."""
+        scale = self.param("scale", _normal(1.0), (), _default_float())
+        return jnp.abs(scale) * _as_points(z)
+
+
 class Affine(nn.Module):
     """`T(u, x) = A x + b`. Initially the entries of `A` have variance `1 / d_x`, those of `b` 0.01.
 
     Attributes:
         dim: dimension `d_y` of the output.
+        bias: whether there is a `b`; without it the generator is linear.
     """
 
     dim: int
+    bias: bool = True
 
     @nn.compact
     def __call__(self, z: ArrayLike) -> Float[Array, "n d_y"]:
         """Map latent points `(n, d_x)` to points `(n, dim)`."""
         _check_counts(dim=self.dim)
-        return _dense(self.dim, nn.initializers.lecun_normal(), "affine")(_as_points(z))
+        init = nn.initializers.lecun_normal()
+        return _dense(self.dim, init, "affine", self.bias)(_as_points(z))
 
 
 class FreePoints(nn.Module):
@@ -212,9 +228,10 @@ class FreePoints(nn.Module):
         return points.at[numbers].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
 
 
-def _dense(features: int, kernel_init: Initializer, name: str) -> nn.Dense:
+def _dense(features: int, kernel_init: Initializer, name: str, bias: bool = True) -> nn.Dense:
     return nn.Dense(
         features,
+        use_bias=bias,
         kernel_init=kernel_init,
         bias_init=_small_bias,
         param_dtype=_default_float(),

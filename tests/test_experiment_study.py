@@ -209,7 +209,7 @@ def test_several_mistakes_are_reported_at_once_with_place_value_and_what_is_allo
         ("scheme={kind: sgd, momentum: 0.9}", "with momentum does not follow the gradient flow"),
         ("scheme={kind: projected_sgd, radius: 1}", "the closed form is that of the free flow"),
         ("loss.directions={kind: fixed, num: 4}", "needs p = 2 and uniform directions"),
-        ("generator={kind: mlp, features: [4]}", "the closed form is that of the generator"),
+        ("generator={kind: mlp, features: [4]}", "the closed forms are those of the generators"),
         ("reference={kind: population}", "give source and target `num_atoms: ...`"),
         ("record.loss={kind: population}", "or record the loss over draws"),
         ("repetitions=1", "repetitions: input should be greater than or equal to 2"),

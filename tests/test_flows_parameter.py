@@ -11,7 +11,7 @@ from swjax.directions import equispaced_directions
 from swjax.flows import energy_residual, gradient_flow
 from swjax.losses import SlicedLoss
 from swjax.population import PopulationLoss
-from swjax.problems import BallConstraint, TranslationProblem
+from swjax.problems import AttractingKink, BallConstraint, TranslationProblem
 
 TIMES = [0.0, 0.3, 1.0, 2.0]
 
@@ -107,15 +107,40 @@ def test_the_energy_identity_holds_for_a_network(x64):
     assert flow.dissipation[-1] > 0.1
 
 
+@pytest.mark.parametrize(("start", "radius"), [(0.7, None), (-0.7, None), (0.7, 0.7)])
+def test_at_an_attracting_kink_the_flow_stops(x64, start, radius):
+    problem, times = AttractingKink(2), np.linspace(0.0, 2.0, 9)
+    loss = problem.population_loss
+    flow = gradient_flow(loss, jnp.asarray(start), times, num_steps=200, radius=radius)
+    np.testing.assert_allclose(flow.path, problem.flow(start, times), atol=1e-6)
+    assert flow.error < 1e-5
+    assert jnp.max(jnp.abs(energy_residual(loss, flow))) < 1e-4  # the step that meets it is Euler's
+
+
+def test_along_an_attracting_kink_the_flow_slides(x64):
+    # The valley u_1 = 0.3 u_2 of |u_1 - 0.3 u_2| + |u|^2/2 is met and followed: there u' = -u.
+    def loss(u):
+        return jnp.abs(u[0] - 0.3 * u[1]) + jnp.sum(u**2) / 2
+
+    times = np.array([0.0, 2.0, 3.0])
+    errors = []
+    for num_steps in (150, 600):
+        flow = gradient_flow(loss, jnp.ones(2), times, num_steps=num_steps)
+        before, after = flow.path[1], flow.path[2]
+        np.testing.assert_allclose(before[0], 0.3 * before[1], atol=6 / num_steps**2)
+        errors.append(float(jnp.linalg.norm(after - before * np.exp(-1))))
+        assert abs(energy_residual(loss, flow)[-1]) < 1 / num_steps
+    assert errors[1] < errors[0] / 3 < 1e-3  # of first order
+
+
 def test_where_the_gradient_jumps_the_estimate_falls_with_the_step(x64):
-    # |u - 1/3| + u^2/2 is reached from above: the flow stops at the kink.
-    loss = lambda u: jnp.abs(u - 1 / 3) + u**2 / 2
-    coarse, fine = (
-        gradient_flow(loss, jnp.asarray(1.0), [0.0, 2.0], num_steps=n) for n in (100, 800)
-    )
-    for flow, step in ((coarse, 0.02), (fine, 0.0025)):
-        assert abs(flow.path[-1] - 1 / 3) < 1.5 * step
-    assert fine.error < 0.5 * coarse.error + 1e-3
+    # The slope falls from 3 to 1 at 1/3: the flow crosses, and the step that does is of order one.
+    loss = lambda u: jnp.where(u > 1 / 3, 3 * (u - 1 / 3), u - 1 / 3)
+    for num_steps in (60, 600):
+        flow = gradient_flow(loss, jnp.asarray(1.0), [0.0, 0.5], num_steps=num_steps)
+        exact = 1 / 3 - (0.5 - 2 / 9)
+        assert abs(flow.path[-1] - exact) < 1 / num_steps
+        assert flow.error < 2 / num_steps
 
 
 def test_in_a_ball_the_flow_slides_along_the_sphere(x64):

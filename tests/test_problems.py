@@ -202,13 +202,23 @@ def test_sgd_on_two_points_fluctuates_as_predicted():
     )
     steps = np.arange(num_steps + 1)
     deviation = (paths - problem.flow(1.0, steps * step_size)) ** 2
-    assert within(deviation, problem.mean_square_deviation(step_size, 1.0, steps))
+    times = steps * step_size
+    assert within(deviation, problem.mean_square_deviation(step_size, 1.0, times))
+    assert within(paths, problem.mean_path(step_size, 1.0, times))
+    # Between the steps as well: half of each.
+    middle = (paths[:, 1:] + paths[:, :-1]) / 2 - problem.flow(1.0, times[1:] - step_size / 2)
+    exact = problem.mean_square_deviation(step_size, 1.0, times[1:] - step_size / 2)
+    assert within(middle**2, exact)
+    farthest = np.abs(paths - problem.flow(1.0, times)).max(axis=1).mean()
+    assert farthest < problem.deviation_bound(step_size, 1.0, times[-1])
 
 
 def test_fluctuations_of_two_points_are_limits_of_exact_ones():
     problem, alpha, times = TwoPointScale(2), 1e-4, np.array([0.5, 1.0, 4.0])
-    exact = problem.mean_square_deviation(alpha, 1.0, times / alpha) / alpha
-    np.testing.assert_allclose(exact, problem.fluctuation(times), rtol=1e-3)
+    exact = problem.mean_square_deviation(alpha, 1.0, times) / alpha
+    np.testing.assert_allclose(exact, problem.fluctuation(1.0, times), rtol=1e-3)
+    off = (problem.mean_path(alpha, -1.0, times) - problem.flow(-1.0, times)) / alpha
+    np.testing.assert_allclose(off, problem.bias(-1.0, times), rtol=1e-3)
     assert abs(problem.stationary_variance(alpha) / alpha - 7 / 64) < 1e-5
 
 

@@ -1,12 +1,12 @@
-"""Claims of the translation study, in which mean and mean square of every iterate are known."""
+"""Claims of studies in which mean and mean square of every iterate are known."""
 
 import numpy as np
 import xarray as xr
 
-from swjax.convergence import Interval, equivalence_verdict
+from swjax.convergence import Interval, equivalence_verdict, mean_interval
 from swjax.experiment.build import build
 from swjax.experiment.cell import flat_rows
-from swjax.experiment.closed_form import translation_problem
+from swjax.experiment.closed_form import Moments, moments
 from swjax.experiment.statements import (
     claim,
     finite_runs,
@@ -16,7 +16,6 @@ from swjax.experiment.statements import (
     undecided,
 )
 from swjax.experiment.study import FlowStudy
-from swjax.problems import TranslationProblem
 
 # Measured and exact deviations agree when they are within this many standard errors of each other,
 # and a measurement decides only if its standard error is below this share of the exact value.
@@ -29,7 +28,7 @@ _NORMAL_95 = 1.959964
 def closed_form_claims(study: FlowStudy, dataset: xr.Dataset) -> tuple[list[dict], list[dict]]:
     """Compare the mean-square deviation and the bias with their exact values.
 
-    Each is taken at one time, which the formulas decide: that of the largest deviation for the
+    And the largest distance with its bound. Each is taken at one time, which the formulas decide: that of the largest deviation for the
     first, that of the best ratio of bias to spread for the second.
 
     Args:
@@ -43,7 +42,9 @@ def closed_form_claims(study: FlowStudy, dataset: xr.Dataset) -> tuple[list[dict
     starts = np.asarray(flat_rows(problem.starts), np.float64)
     claims, measurements = [], []
     for arm in study.schemes:
-        closed = translation_problem(study, arm)
+        closed = moments(study, arm)
+        if closed is None:
+            continue
         of_arm = dataset.sel(arm=arm)
         prefix, note = several(list(study.schemes), arm), left_out(dataset, arm)
         spread = closed.fluctuation(starts, problem.times).mean(0)
@@ -53,6 +54,7 @@ def closed_form_claims(study: FlowStudy, dataset: xr.Dataset) -> tuple[list[dict
         ]
         measurements += _rows("mean square deviation / step size", arm, study, squares)
         claims.append(_square_claim(prefix, study, squares, note))
+        claims.append(_bound_claim(prefix, study, closed, of_arm, starts, note))
         if "path" in dataset:
             slant = np.sum(closed.bias(starts, problem.times).mean(0) ** 2, -1)
             at = int(np.divide(slant, spread, out=np.zeros_like(slant), where=spread > 0).argmax())
@@ -69,7 +71,7 @@ class _Compared(tuple[Interval, float, float]):
 
 
 def _square(
-    closed: TranslationProblem,
+    closed: Moments,
     of_arm: xr.Dataset,
     starts: np.ndarray,
     times: np.ndarray,
@@ -82,7 +84,7 @@ def _square(
 
 
 def _bias(
-    closed: TranslationProblem,
+    closed: Moments,
     of_arm: xr.Dataset,
     starts: np.ndarray,
     times: np.ndarray,
@@ -154,6 +156,41 @@ def _square_claim(prefix: str, study: FlowStudy, compared: list[_Compared], note
         verdict=verdict,
         note=f"As a share of the formula, at time {compared[worst][2]:g} and the step size that "
         f"agrees least, {study.step_sizes[worst]:g}. In standard errors: {listed}. {note}".strip(),
+    )
+
+
+def _bound_claim(
+    prefix: str,
+    study: FlowStudy,
+    closed: Moments,
+    of_arm: xr.Dataset,
+    starts: np.ndarray,
+    note: str,
+) -> dict:
+    """The mean of the largest distance lies below the bound that proves order 1/2."""
+    text = (
+        f"{prefix}the mean of the largest distance to the flow is below the bound of Gronwall and "
+        "Doob, exp(LT) (2 sigma sqrt(alpha T) + alpha L T (G + sigma) / 2), at every step size"
+    )
+    largest = finite_runs(of_arm, of_arm["distance"]).max("time", skipna=False)
+    shares = []
+    for size in study.step_sizes:
+        values = largest.sel(step_size=size).values
+        bound = float(np.mean(closed.deviation_bound(size, starts, study.horizon)))
+        if np.isfinite(values).sum() < 2:
+            return undecided(text, 0.0, 1.0, f"Too few finite runs. {note}".strip())
+        found = mean_interval(values)
+        shares.append((found.high / bound, found.estimate / bound, found.low / bound, size))
+    high, estimate, low, size = max(shares)
+    return claim(
+        text,
+        estimate=estimate,
+        low=low,
+        high=high,
+        expected=0.0,
+        tolerance=1.0,
+        verdict="holds" if high <= 1 else "fails" if low > 1 else "undecided",
+        note=f"As a share of the bound, at step size {size:g}, where it is largest. {note}".strip(),
     )
 
 

@@ -79,6 +79,17 @@ class GaussianLaw(_Law):
     kind: Literal["gaussian"]
     dim: Count
     std: Positive = 1.0
+    covariance: tuple[tuple[float, ...], ...] | None = Field(
+        None, description="covariance matrix, row by row, instead of `std`"
+    )
+
+
+class DiscreteLaw(_Law):
+    """Atoms written out, of equal weight unless `weights` are given."""
+
+    kind: Literal["discrete"]
+    points: tuple[tuple[float, ...], ...]
+    weights: tuple[NonNegative, ...] | None = None
 
 
 class IndicesLaw(_Law):
@@ -111,6 +122,7 @@ Law = Annotated[
     | CheckerboardLaw
     | GaussianMixtureLaw
     | GaussianLaw
+    | DiscreteLaw
     | IndicesLaw
     | DigitsLaw
     | FileLaw,

@@ -29,10 +29,17 @@ class ScaleModel(Piece):
     kind: Literal["scale"]
 
 
+class AbsoluteScaleModel(Piece):
+    """T(u, x) = |u| x with one number u."""
+
+    kind: Literal["absolute_scale"]
+
+
 class AffineModel(Piece):
-    """T(u, x) = A x + b."""
+    """T(u, x) = A x + b; without `bias` T(u, x) = A x."""
 
     kind: Literal["affine"]
+    bias: bool = True
 
 
 class FreePointsModel(Piece):
@@ -84,6 +91,7 @@ class ConvModel(Piece):
 Generator = Annotated[
     TranslationModel
     | ScaleModel
+    | AbsoluteScaleModel
     | AffineModel
     | FreePointsModel
     | MLPModel
@@ -204,6 +212,7 @@ class UniformBallStart(Piece):
 
     kind: Literal["uniform_ball"]
     radius: Positive
+    center: tuple[float, ...] | None = Field(None, description="its center, 0 if not given")
     shared: bool = Field(False, description="one draw for all repetitions")
 
 
@@ -225,25 +234,6 @@ class FixedStart(Piece):
 Start = Annotated[UniformBallStart | NetworkStart | FixedStart, Field(discriminator="kind")]
 
 
-class ClosedFormReference(Piece):
-    """The flow of a translation, c + exp(-2 s / d) (u_0 - c), known exactly for any two laws."""
-
-    kind: Literal["closed_form"]
-
-
-class PopulationReference(Piece):
-    """The gradient flow of the exact expected loss of discrete laws, with an error estimate.
-
-    Exact on the line, in the plane, and in any dimension when ``loss.directions`` are fixed.
-    """
-
-    kind: Literal["population"]
-    num_steps: Count | None = Field(None, description="steps of the integrator over the horizon")
-
-
-Reference = Annotated[ClosedFormReference | PopulationReference, Field(discriminator="kind")]
-
-
 class PopulationLossRecord(Piece):
     """The expected loss F of discrete laws: exact in the plane or with fixed directions."""
 
@@ -263,7 +253,7 @@ class DrawsLossRecord(Piece):
 
 
 class ClosedFormLossRecord(Piece):
-    """The expected loss of a translation above its minimum, |u - c|^2 / d."""
+    """The expected loss by its formula; of a translation above its minimum, |u - c|^2 / d."""
 
     kind: Literal["closed_form"]
     every: Count = Field(1, description="at every so many recorded times")
@@ -281,4 +271,7 @@ class Record(Piece):
         description="recorded flow times after 0, equally spaced up to the horizon"
     )
     path: bool = Field(False, description="keep the parameters themselves (small vectors only)")
+    piecewise_constant: bool = Field(
+        False, description="the other interpolation too, and the longest step (flow studies)"
+    )
     loss: LossRecord | None = None

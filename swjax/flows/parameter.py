@@ -21,6 +21,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
 from swjax._checks import is_concrete
+from swjax.flows._kinks import is_attracting, slide
 from swjax.losses import SlicedLoss
 from swjax.population import PopulationLoss
 
@@ -74,9 +75,13 @@ def gradient_flow(
     activations, directions of a finite law), the step that crosses the jump is of first order. The
     estimate then is of the size of the true error rather than above it: solve with a step several
     times smaller than the distances to be resolved, and check that the estimate falls with the
-    step. At a kink that attracts from both sides the true flow stops or slides along it, and the
-    iteration crosses it in every step, within `O(step)` of the flow; `dissipation` is meaningless
-    there.
+    step.
+
+    *At a kink that attracts from both sides* the solution of `u' in -dF(u)` stops or slides along
+    it: its velocity is the element of least norm of `-dF(u)`. A step whose end is driven back is
+    cut where the gradient turns, found by bisection, and goes on with the element of least norm of
+    the segment between the gradients on the two sides. Kinks that turn the gradient by little (the
+    tangential part being above 0.9 of it) are crossed to and fro, within `O(step)` of the flow.
 
     *In the ball*, the velocity on the sphere loses its outward part, as the normal cone demands,
     and every step ends with the projection on the ball. The order is that of the method as long as
@@ -215,30 +220,43 @@ def _step(
     radius: Array | None,
     method: str,
 ) -> tuple[Array, Array]:
-    """One Runge-Kutta step for the point and for the integral of the squared velocity."""
+    """One step for the point and for the integral of the squared velocity."""
     point, dissipation = state
-    stages, weights = METHODS[method]
-    slope = velocity(point)
     at_rest = jnp.zeros((), bool)
+    first = velocity(point)
     if radius is not None:
         slack = 8 * jnp.finfo(point.dtype).eps
-        outward = jnp.vdot(slope, point) > 0
+        outward = jnp.vdot(first, point) > 0
         at_rest = outward & (jnp.linalg.norm(point) >= radius * (1 - slack))
-        slope = _without_radial_part(slope, point, at_rest)
-    slopes = [slope]
-    for coefficients in stages:
-        inner = point + step * sum(c * k for c, k in zip(coefficients, slopes, strict=True) if c)
-        slope = velocity(inner)
-        if radius is not None:
-            slope = _without_radial_part(slope, inner, at_rest)
-        slopes.append(slope)
-    used = [(w, k) for w, k in zip(weights, slopes, strict=True) if w]
-    point = point + step * sum(w * k for w, k in used)
-    dissipation = dissipation + step * sum(w * jnp.vdot(k, k) for w, k in used)
+
+    def allowed(inner: Array, slope: Array) -> Array:
+        return slope if radius is None else _without_radial_part(slope, inner, at_rest)
+
+    first = allowed(point, first)
+    ahead = allowed(point, velocity(point + step * first))
+
+    def runge_kutta() -> tuple[Array, Array]:
+        stages, weights = METHODS[method]
+        slopes = [first]
+        for coefficients in stages:
+            pairs = zip(coefficients, slopes, strict=True)
+            inner = point + step * sum(c * k for c, k in pairs if c)
+            slopes.append(allowed(inner, velocity(inner)))
+        used = [(w, k) for w, k in zip(weights, slopes, strict=True) if w]
+        squares = sum(w * jnp.vdot(k, k) for w, k in used)
+        return point + step * sum(w * k for w, k in used), step * squares
+
+    def sliding() -> tuple[Array, Array]:
+        time, along = slide(velocity, point, first, ahead, step)
+        rest = step - time
+        squares = time * jnp.vdot(first, first) + rest * jnp.vdot(along, along)
+        return point + time * first + rest * along, squares
+
+    point, squares = lax.cond(is_attracting(first, ahead), sliding, runge_kutta)
     if radius is not None:
         norm = jnp.linalg.norm(point)
         point = jnp.where(norm > radius, point * (radius / jnp.maximum(norm, radius)), point)
-    return point, dissipation
+    return point, dissipation + squares
 
 
 def _without_radial_part(slope: Array, point: Array, flag: Array) -> Array:

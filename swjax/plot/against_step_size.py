@@ -42,6 +42,7 @@ def order_plot(
     arm: str | None = None,
     order: Order | None = None,
     expected: float | None = 0.5,
+    label: str = _DISTANCE,
 ) -> Axes:
     r"""Distance to the gradient flow against the step size, with the fitted order of convergence.
 
@@ -57,6 +58,7 @@ def order_plot(
         arm: which scheme, when the results compare several.
         order: the fit to show; fitted here if not given (three step sizes or more; else no line).
         expected: slope of the broken line; None for no such line.
+        label: of the vertical axis.
 
     Returns:
         The Axes.
@@ -80,7 +82,7 @@ def order_plot(
         _means(ax, steps[usable], values[usable])
         step_size_axis(ax, steps)
         ax.set_yscale("log")
-        ax.set_ylabel(_DISTANCE)
+        ax.set_ylabel(label)
         ends = np.array([0.9 * steps.min(), 1.1 * steps.max()])
         if order is not None:
             label = (

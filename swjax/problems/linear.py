@@ -118,9 +118,10 @@ class LinearGaussian:
 
     @cached_property
     def _directions(self) -> jax.Array:
-        if self.directions is not None:
-            return unit_rows(self.directions, self.dim)
-        return jnp.ones((1, 1)) if self.dim == 1 else equispaced_directions(256)
+        with jax.ensure_compile_time_eval():  # kept across calls, so never a tracer
+            if self.directions is not None:
+                return unit_rows(self.directions, self.dim)
+            return jnp.ones((1, 1)) if self.dim == 1 else equispaced_directions(256)
 
 
 def _linear(params: Array, x: Array) -> Array:

@@ -12,7 +12,7 @@ from scipy.special import betainc, gammaln, ndtr
 
 from swjax.losses import SlicedLoss
 from swjax.measures import Discrete, Measure, cube, gaussian
-from swjax.problems._values import Values, float64
+from swjax.problems._values import Values, doob_gronwall, float64, knots
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,19 +190,48 @@ class TwoPointScale(ScaleProblem):
         mean = law @ difference @ law
         return float(law @ (difference - mean) ** 2 @ law) / n**2
 
-    def fluctuation(self, times: Values) -> np.ndarray:
-        """`lim Var u_alpha(s) / alpha` as the step size tends to 0, `(T,)`, off the kink.
+    def fluctuation(self, initial: Values, times: Values) -> np.ndarray:
+        """`lim Var u_alpha(s) / alpha` as the step size tends to 0, off the kink: `(..., T)`.
 
-        It solves `P' = -P + gradient_variance` from 0.
+        It solves `P' = -P + gradient_variance` from 0, the same for every start.
         """
-        return -self.gradient_variance * np.expm1(-float64(times))
+        limit = -self.gradient_variance * np.expm1(-float64(times))
+        return np.broadcast_to(limit, (*np.shape(initial), *limit.shape)).copy()
 
-    def mean_square_deviation(self, step_size: float, initial: Values, steps: Values) -> np.ndarray:
-        """`E |u^t - flow(t alpha)|^2` after `t` steps if no path meets 0, `(..., *steps.shape)`."""
-        rho, steps = 1 - step_size / 2, float64(steps)
-        gap = np.abs(float64(initial)) - self.best_scale
-        bias = np.multiply.outer(gap, rho**steps - np.exp(-steps * step_size / 2))
-        return np.asarray(bias**2 + self.stationary_variance(step_size) * (1 - rho ** (2 * steps)))
+    def mean_path(self, step_size: float, initial: Values, times: Values) -> np.ndarray:
+        """`E u_alpha(s)` of the piecewise affine interpolation, if no path meets 0: `(..., T)`."""
+        step, weight = knots(step_size, times)
+        factor = (1 - step_size / 2) ** step * (1 - weight * step_size / 2)
+        start = float64(initial)
+        gap = np.multiply.outer(np.abs(start) - self.best_scale, factor)
+        return np.sign(start)[..., None] * (self.best_scale + gap)
+
+    def mean_square_deviation(self, step_size: float, initial: Values, times: Values) -> np.ndarray:
+        """`E |u_alpha(s) - flow(s)|^2` if no path meets 0, exact for every step: `(..., T)`."""
+        step, weight = knots(step_size, times)
+        rho, limit = 1 - step_size / 2, self.stationary_variance(step_size)
+        now, after = (limit * (1 - rho ** (2 * t)) for t in (step, step + 1))
+        variance = (1 - weight) ** 2 * now + weight**2 * after
+        variance = variance + 2 * weight * (1 - weight) * rho * now
+        return (
+            self.mean_path(step_size, initial, times) - self.flow(initial, times)
+        ) ** 2 + variance
+
+    def bias(self, initial: Values, times: Values) -> np.ndarray:
+        """`lim (E u_alpha(s) - flow(s)) / alpha`: `-(s/8) exp(-s/2) (|u_0| - c)`, `(..., T)`."""
+        start, times = float64(initial), float64(times)
+        gap = np.sign(start) * (np.abs(start) - self.best_scale)
+        return np.multiply.outer(gap, -(times / 8) * np.exp(-times / 2))
+
+    def deviation_bound(self, step_size: float, initial: Values, horizon: float) -> np.ndarray:
+        """A bound of `E max_s |u_alpha(s) - flow(s)|` up to the horizon, off the kink: `(...)`.
+
+        That of Gronwall and Doob, as `TranslationProblem.deviation_bound`, with `L = 1/2`.
+        """
+        gap = np.abs(np.abs(float64(initial)) - self.best_scale)
+        steepest = np.sqrt(gap**2 + self.stationary_variance(step_size)) / 2
+        noise = np.sqrt(self.gradient_variance)
+        return doob_gronwall(0.5, noise, steepest, step_size, horizon)
 
     def stationary_variance(self, step_size: float) -> float:
         """The variance of `|u|` in the long run, `alpha gradient_variance / (1 - alpha/4)`.

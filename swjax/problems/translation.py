@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from swjax.losses import SlicedLoss
 from swjax.measures import Measure, translate
-from swjax.problems._values import Values, float64
+from swjax.problems._values import Values, doob_gronwall, float64, knots
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +161,7 @@ class TranslationProblem:
 
     def mean_path(self, step_size: float, initial: Values, times: Values) -> np.ndarray:
         """`E u_alpha(s)` of the piecewise affine interpolation, exact: `(..., T, d)`."""
-        step, weight = self._knots(step_size, times)
+        step, weight = knots(step_size, times)
         factor = (1 - 2 * step_size / self.dim) ** step * (1 - 2 * weight * step_size / self.dim)
         return self.minimizer + factor[:, None] * self._error(initial)[..., None, :]
 
@@ -170,7 +170,7 @@ class TranslationProblem:
 
         Its quotient by the step size tends to `fluctuation` as the step size tends to 0.
         """
-        step, weight = self._knots(step_size, times)
+        step, weight = knots(step_size, times)
         rho = 1 - 2 * step_size / self.dim
         start = np.sum(self._error(initial) ** 2, axis=-1)[..., None]
         now = self.mean_square_error(step_size, initial, step)
@@ -198,6 +198,22 @@ class TranslationProblem:
         factor = -(2 * times / self.dim**2) * np.exp(-2 * times / self.dim)
         return factor[:, None] * self._error(initial)[..., None, :]
 
+    def deviation_bound(self, step_size: float, initial: Values, horizon: float) -> np.ndarray:
+        """A bound of `E max_s |u_alpha(s) - flow(s)|` up to the horizon `T`: `(...)`.
+
+        With the Lipschitz constant `L = 2/d` of the gradient, `sigma^2` the largest of
+        `E trace Cov(phi)` over the steps and `G` that of `(E |grad F|^2)^(1/2)`,
+
+            exp(L T) (2 sigma sqrt(alpha T) + alpha L T (G + sigma) / 2),
+
+        by Doob's inequality for the martingale of the sampling errors and Gronwall's for the rest.
+        """
+        d, steps = self.dim, np.arange(np.ceil(horizon / step_size - 1e-9))
+        largest = self.mean_square_error(step_size, initial, steps).max(axis=-1)
+        constant = 4 * self._kappa * self._trace_z + self.noise_std**2 * d
+        noise = np.sqrt(4 * (self._kappa - 1 / d**2) * largest + constant)
+        return doob_gronwall(2 / d, noise, 2 / d * np.sqrt(largest), step_size, horizon)
+
     @property
     def _kappa(self) -> float:
         d, num = self.dim, self.num_directions
@@ -221,13 +237,6 @@ class TranslationProblem:
 
     def _error(self, initial: Values) -> np.ndarray:
         return float64(initial) - self.minimizer
-
-    @staticmethod
-    def _knots(step_size: float, times: Values) -> tuple[np.ndarray, np.ndarray]:
-        """The number of steps made before each time, and the share of the next one."""
-        position = float64(times) / step_size
-        step = np.floor(position + 1e-9)
-        return step, np.maximum(position - step, 0.0)
 
 
 def shifted_points(params: Array, x: Array) -> Array:

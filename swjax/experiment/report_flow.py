@@ -1,0 +1,247 @@
+"""The figures of a flow study, and what each of them shows, in words."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+from swjax import plot
+from swjax.convergence import Order, fit_order
+from swjax.experiment.claims_limits import scaled_biases, scaled_squares
+from swjax.experiment.closed_form import moments, scale_problem
+from swjax.experiment.distances import compact_distances, run_distances
+from swjax.experiment.report_html import number
+from swjax.experiment.statements import finite_runs
+from swjax.experiment.study import FlowStudy
+
+# Name, title, caption, draw: what `report_figures` makes a drawing of.
+Sketch = tuple[str, str, str, Callable[[Axes], object]]
+
+_MOST_PATHS = 40
+
+
+def flow_sketches(study: FlowStudy, ran: xr.Dataset) -> Iterator[Sketch]:
+    """The figures of a flow study, arm by arm, the main one first.
+
+    Args:
+        study: the study.
+        ran: the results of the step sizes that have run.
+    """
+    for arm in study.schemes:
+        several = len(study.schemes) > 1
+        suffix, of_arm = (f"-{arm}", f", {arm}") if several else ("", "")
+        for name, title, caption, draw in _of_arm(study, ran, arm):
+            yield f"{name}{suffix}", f"{title}{of_arm}", caption, draw
+
+
+def _of_arm(study: FlowStudy, ran: xr.Dataset, arm: str) -> Iterator[Sketch]:
+    if study.expect.order is not None:
+        yield _order(study, ran, arm)
+    if study.expect.eta is not None:
+        yield _rarity(study, ran, arm)
+    if study.record.piecewise_constant and ran.sizes["step_size"] > 2:
+        yield _interpolations(study, ran, arm)
+    if study.expect.limits is not None and ran.sizes["step_size"] > 2:
+        yield from _limits(study, ran, arm)
+    if study.reference.kind == "solution_set":
+        yield _solutions(study, ran, arm)
+    else:
+        yield (
+            "paths",
+            "Distance to the flow over flow time",
+            f"{_PATHS} {_words_of_flow_error(ran)}",
+            lambda ax: plot.paths_against_flow(ran, ax, arm=arm),
+        )
+    if "path" in ran and "flow_path" in ran and ran.sizes["parameter"] == 2:
+        draw = lambda ax: plot.paths_in_plane(ran, ax, arm=arm)
+        yield "plane", "The paths themselves", _PLANE, draw
+    if study.reference.kind == "closed_form" and moments(study, arm) is not None:
+        yield _fluctuation(study, ran, arm)
+    variable, title = loss_to_show(ran)
+    draw = lambda ax: plot.loss_against_time(ran, ax, arm=arm, variable=variable)
+    yield "loss", title, LOSS_CAPTIONS[variable], draw
+
+
+def loss_to_show(ran: xr.Dataset) -> tuple[str, str]:
+    """The expected loss where it was recorded, else that of the minibatches; with a title."""
+    if "loss" in ran:
+        return "loss", "Loss over flow time"
+    return "sample_loss", "Mean minibatch loss over flow time"
+
+
+def _order(study: FlowStudy, ran: xr.Dataset, arm: str) -> Sketch:
+    distances = run_distances(study, ran)
+    one_time = ran.drop_vars("distance").assign(distance=distances.values)
+    order = order_of_arm(study, ran, arm)
+    return (
+        "order",
+        "Order of convergence",
+        f"Mean over repetitions of {distances.words}, {_ORDER} {_words_of_order(order)}",
+        lambda ax: plot.order_plot(
+            one_time,
+            ax,
+            arm=arm,
+            order=order,
+            expected=study.expect.order,
+            label=distances.formula,
+        ),
+    )
+
+
+def _rarity(study: FlowStudy, ran: xr.Dataset, arm: str) -> Sketch:
+    eta, rare = study.expect.eta or np.nan, study.expect.exceedance
+    values = compact_distances(study, ran).sel(arm=arm).transpose("step_size", "repetition")
+    sizes = ran["step_size"].values
+    return (
+        "exceedance",
+        "How often a run is far from the flow",
+        f"Share of the repetitions whose distance d_c exceeds {eta:g}, with exact binomial "
+        "intervals. d_c adds up the largest distances over [0, 1], [0, 2], ..., at most 1 each, "
+        "with weights 1/2, 1/4, ...: the metric in which the theorem states convergence.",
+        lambda ax: plot.exceedance_probability(sizes, values.values, eta, ax, rare=rare),
+    )
+
+
+def _interpolations(study: FlowStudy, ran: xr.Dataset, arm: str) -> Sketch:
+    rows = {
+        "piecewise affine": run_distances(study, ran).values,
+        "piecewise constant": run_distances(study, ran, "constant_distance").values,
+        "longest step": finite_runs(ran, ran["max_step"]).isel(time=-1),
+    }
+    rows = {k: v.sel(arm=arm).transpose("step_size", "repetition").values for k, v in rows.items()}
+    sizes = ran["step_size"].values
+    return (
+        "interpolations",
+        "The two interpolations",
+        "Distance to the flow of the iterates joined by segments and by steps, and the longest "
+        "step, which is the largest distance between the two. Means with 95 % intervals.",
+        lambda ax: plot.several_orders(sizes, rows, ax, label=r"mean over runs of the largest"),
+    )
+
+
+def _limits(study: FlowStudy, ran: xr.Dataset, arm: str) -> Iterator[Sketch]:
+    asked = study.expect.limits
+    assert asked is not None
+    sizes = ran["step_size"].values
+    squares = scaled_squares(ran, arm)
+    yield (
+        "limit-fluctuation",
+        "Fluctuation as steps shrink",
+        f"{_LIMIT} Here the mean square deviation from the flow by the step size, as a share of "
+        f"trace P({squares.time:g}) = {squares.limit:.4g}.",
+        lambda ax: plot.limit_as_steps_vanish(
+            sizes,
+            squares.shares,
+            ax,
+            tolerance=asked.fluctuation,
+            label=r"mean of  $|u_\alpha(s) - u(s)|^2 / \alpha$, share of trace P(s)",
+        ),
+    )
+    if asked.bias is None and asked.bias_order is None:
+        return
+    biases = scaled_biases(ran, arm)
+    yield (
+        "limit-bias",
+        "Bias as steps shrink",
+        f"{_LIMIT} Here the mean deviation from the flow by the step size, along b, as a share of "
+        f"|b({biases.time:g})| = {biases.limit:.4g}.",
+        lambda ax: plot.limit_as_steps_vanish(
+            sizes,
+            biases.shares,
+            ax,
+            tolerance=asked.bias,
+            label=r"mean of  $u_\alpha(s) - u(s)$ by $\alpha$, share of b(s)",
+        ),
+    )
+
+
+def _solutions(study: FlowStudy, ran: xr.Dataset, arm: str) -> Sketch:
+    finest = ran.isel(step_size=int(np.argmin(ran["step_size"].values))).sel(arm=arm)
+    paths = finest["path"].isel(parameter=0).transpose("repetition", "time").values[:_MOST_PATHS]
+    times, problem = ran["time"].values, scale_problem(study)
+    waits = np.linspace(0, study.horizon, 9)
+    curves = [side * problem.flow_from_zero(times, wait) for wait in waits for side in (1, -1)]
+    return (
+        "solutions",
+        "Runs and the set of solutions",
+        f"Runs of SGD at step size {float(finest['step_size']):g} from beside the kink at 0, over "
+        "some of the solutions that start there: they wait for any time and leave to either side.",
+        lambda ax: plot.paths_and_solutions(times, paths, np.stack(curves), ax),
+    )
+
+
+def _fluctuation(study: FlowStudy, ran: xr.Dataset, arm: str) -> Sketch:
+    """The mean-square deviation where it is largest, against the closed form."""
+    problem = moments(study, arm)
+    assert problem is not None
+    starts = ran["flow_path"].isel(time=0).values
+    squares = problem.mean_square_deviation(min(study.step_sizes), starts, ran["time"].values)
+    time = float(ran["time"][squares.reshape(-1, squares.shape[-1]).mean(axis=0).argmax()])
+    exact = [
+        float(np.mean(problem.mean_square_deviation(float(size), starts, [time])) / size)
+        for size in ran["step_size"].values
+    ]
+    limit = float(np.mean(problem.fluctuation(starts, [time])))
+    return (
+        "fluctuation",
+        "Fluctuation around the flow",
+        _FLUCTUATION,
+        lambda ax: plot.fluctuation_constant(ran, ax, arm=arm, time=time, exact=exact, limit=limit),
+    )
+
+
+def order_of_arm(study: FlowStudy, dataset: xr.Dataset, arm: str) -> Order | None:
+    """The order fitted as for the verdict; None with fewer than three usable step sizes."""
+    distances = run_distances(study, dataset).values.sel(arm=arm)
+    try:
+        return fit_order(
+            dataset["step_size"].values,
+            distances.transpose("step_size", "repetition").values,
+            key=study.seed,
+            num_resamples=2000,
+            paired=study.common_random_numbers,
+        )
+    except ValueError:
+        return None
+
+
+def _words_of_order(order: Order | None) -> str:
+    if order is None:
+        return "Three step sizes with two finite repetitions each are needed for a fit."
+    bent = " The points bend: no single power fits all of them." if order.is_curved else ""
+    return f"{bent} {order.note}".strip()
+
+
+def _words_of_flow_error(dataset: xr.Dataset) -> str:
+    if "flow_error" not in dataset:
+        return ""
+    error = float(dataset["flow_error"].max())
+    return (
+        f" The flow itself is known to {number(error, 2)}."
+        if error
+        else " The flow is known exactly."
+    )
+
+
+_ORDER = (
+    "against the step size; both axes logarithmic. Gray dots are single repetitions, short bars "
+    "95 % bootstrap intervals of the mean."
+)
+_PATHS = (
+    "Mean over repetitions, in a band that holds the middle half of them. Lines equally far apart "
+    "for step sizes of equal ratio are what a power of the step size looks like."
+)
+_PLANE = "A few repetitions of every step size, and the gradient flow from the same start."
+_FLUCTUATION = (
+    "Mean over repetitions of the squared distance to the flow at one time, divided by the step "
+    "size, with three standard errors, against the closed form at every step size and its limit."
+)
+_LIMIT = (
+    "Means over repetitions with three standard errors, and the line through them, read off at "
+    "step size zero with its 95 % interval; the band is what counts as equal."
+)
+LOSS_CAPTIONS = {
+    "loss": "Mean over repetitions, in a band that holds the middle half of them.",
+    "sample_loss": "Mean over repetitions.",
+}

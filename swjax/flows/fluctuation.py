@@ -1,0 +1,193 @@
+"""How SGD with a small step strays from the gradient flow: covariance and bias, to first order.
+
+Where the expected loss is smooth along the flow, the interpolated iterates at the flow time `s` are
+about Gaussian around it: the covariance is `alpha P(s)` and the mean is off by `alpha b(s)`, with
+
+    P' = -H P - P H + Sigma,                          P(0) = 0,
+    b' = -H b - (1/2) H grad F - (1/2) D^3 F [P],     b(0) = 0,
+
+`H` the Hessian of `F` at `u(s)` and `Sigma` the covariance of the sampled gradient there. The first
+is the linear noise approximation; the terms of the second come from the discretization in time (an
+Euler scheme) and from averaging a curved gradient over the fluctuations.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.flatten_util import ravel_pytree
+from jax.tree_util import Partial
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PyTree
+
+from swjax.losses import Draw, SlicedLoss
+
+
+class Fluctuations(NamedTuple):
+    """First-order covariance and bias of SGD around its gradient flow.
+
+    The parameters are one vector, in the order of `jax.flatten_util.ravel_pytree`.
+
+    Attributes:
+        times: `(T,)`, the first is 0.
+        path: `(T, P)`, the flow.
+        covariance: `(T, P, P)`, the limit of `Cov u_alpha(s) / alpha`.
+        bias: `(T, P)`, the limit of `(E u_alpha(s) - u(s)) / alpha`.
+    """
+
+    times: Float[Array, "T"]
+    path: Float[Array, "T P"]
+    covariance: Float[Array, "T P P"]
+    bias: Float[Array, "T P"]
+
+
+@jax.tree_util.register_pytree_node_class
+class GradientCovariance:
+    """The covariance of the sampled gradient over fixed draws, `Sigma(u)`.
+
+    Args:
+        loss: the sampled loss.
+        draws: draws stacked along a leading axis; see `sample_gradient_covariance`.
+    """
+
+    def __init__(self, loss: SlicedLoss, draws: Draw):
+        self._loss = loss
+        self._draws = draws
+
+    def __call__(self, params: PyTree) -> Float[Array, "P P"]:
+        """The sample covariance of the gradient at the parameters, as one vector."""
+        flat_gradient = lambda draw: ravel_pytree(self._loss.grad(params, draw))[0]
+        rows = lax.map(flat_gradient, self._draws, batch_size=4096)
+        centered = rows - jnp.mean(rows, axis=0)[None]
+        return jnp.dot(centered.T, centered, precision="highest") / (rows.shape[0] - 1)
+
+    def tree_flatten(self) -> tuple[tuple, tuple]:
+        """Split into arrays and the (empty) static rest."""
+        return (self._loss, self._draws), ()
+
+    @classmethod
+    def tree_unflatten(cls, static: tuple, leaves: tuple) -> "GradientCovariance":
+        """Put the parts together again."""
+        return cls(*leaves)
+
+
+def sample_gradient_covariance(key: Array, loss: SlicedLoss, num_draws: int) -> GradientCovariance:
+    """Draw minibatches and directions once, for the covariance of the sampled gradient.
+
+    Args:
+        key: a JAX random key.
+        loss: the sampled loss.
+        num_draws: number of draws, at least 2. The entries are known to about `(2 / num_draws)^0.5`
+            of the variances.
+
+    Returns:
+        A function of the parameters (any pytree) that gives the covariance `(P, P)`.
+
+    Raises:
+        ValueError: if `num_draws` is below 2.
+
+    >>> import swjax
+    >>> two = swjax.Discrete(jnp.array([[-0.5], [0.5]]))
+    >>> loss = swjax.SlicedLoss(lambda u, x: u * x, two, two, batch_size=2)
+    >>> Sigma = sample_gradient_covariance(jax.random.key(0), loss, 20000)
+    >>> bool(abs(Sigma(jnp.asarray(1.0))[0, 0] - 7 / 64) < 0.01)
+    True
+    """
+    if num_draws < 2:
+        raise ValueError(f"num_draws must be at least 2, for a covariance; got {num_draws}.")
+    return GradientCovariance(loss, jax.jit(jax.vmap(loss.draw))(jax.random.split(key, num_draws)))
+
+
+def fluctuations(
+    loss: Callable[[Any], Array],
+    gradient_covariance: Callable[[Any], Array],
+    params: PyTree,
+    times: ArrayLike | Sequence[float],
+    *,
+    num_steps: int = 64,
+) -> Fluctuations:
+    """Solve the equations of the covariance and the bias along the gradient flow.
+
+    With Runge-Kutta steps of order 4. The loss must be three times differentiable along the flow,
+    and its derivatives those of the program: true for closed forms and for `PopulationLoss` on the
+    line and in the plane (away from ties), but not for its mean over directions, whose gradient
+    jumps (see there).
+
+    Args:
+        loss: the expected loss, `params -> scalar`.
+        gradient_covariance: the covariance of the sampled gradient, `params -> (P, P)`.
+        params: where the flow starts, a pytree.
+        times: `(T,)`, increasing, starting at 0.
+        num_steps: number of steps over the whole time; at least one in every interval.
+
+    Returns:
+        `Fluctuations(times (T,), path (T, P), covariance (T, P, P), bias (T, P))`.
+
+    Raises:
+        ValueError: if times do not increase from 0, or `num_steps` is below 1.
+
+    >>> F = lambda u: u**2 / 2  # an Ornstein-Uhlenbeck process: P = (1 - exp(-2 s)) / 2
+    >>> found = fluctuations(F, lambda u: jnp.ones((1, 1)), jnp.asarray(3.0), [0.0, 1.0])
+    >>> round(float(found.covariance[1, 0, 0]), 4)
+    0.4323
+    """
+    grid = np.asarray(times, np.float64)
+    if grid.ndim != 1 or grid.size < 2 or grid[0] != 0 or not np.all(np.diff(grid) > 0):
+        raise ValueError(f"times must be at least two increasing numbers from 0 on; got {grid}.")
+    if num_steps < 1:
+        raise ValueError(f"num_steps must be at least 1, got {num_steps}.")
+    start, unravel = ravel_pytree(params)
+    counts = np.ceil(np.diff(grid) * num_steps / grid[-1] - 1e-9).astype(np.int32)
+    # Plain functions become part of the compiled program, pytrees are its arguments.
+    functions = [
+        Partial(f) if jax.tree_util.all_leaves([f]) else f for f in (loss, gradient_covariance)
+    ]
+    lengths = jnp.asarray(np.diff(grid), start.dtype)
+    path, spread, bias = _solve(*functions, start, lengths, counts, unravel)
+    return Fluctuations(jnp.asarray(grid, start.dtype), path, spread, bias)
+
+
+@partial(jax.jit, static_argnums=5)
+def _solve(
+    loss: Any,
+    gradient_covariance: Any,
+    start: Array,
+    lengths: Array,
+    counts: ArrayLike,
+    unravel: Callable[[Array], Any],
+) -> tuple[Array, Array, Array]:
+    """The state at all times: the flow, the covariance, the bias."""
+    value = lambda flat: loss(unravel(flat))
+    hessian = jax.hessian(value)
+
+    def velocity(state: tuple) -> tuple:
+        flat, spread, bias = state
+        gradient, h = jax.grad(value)(flat), hessian(flat)
+        curved = jax.grad(lambda u: jnp.vdot(hessian(u), spread))(flat)
+        growth = gradient_covariance(unravel(flat)) - h @ spread - spread @ h
+        return -gradient, growth, -h @ bias - h @ gradient / 2 - curved / 2
+
+    def step(length: Array, state: tuple) -> tuple:
+        moved = lambda share, slope: jax.tree.map(lambda s, k: s + share * length * k, state, slope)
+        first = velocity(state)
+        second = velocity(moved(0.5, first))
+        third = velocity(moved(0.5, second))
+        fourth = velocity(moved(1.0, third))
+        mean = jax.tree.map(
+            lambda a, b, c, d: (a + 2 * b + 2 * c + d) / 6, first, second, third, fourth
+        )
+        return moved(1.0, mean)
+
+    def interval(state: tuple, piece: tuple) -> tuple[tuple, tuple]:
+        length, count = piece
+        state = lax.fori_loop(0, count, lambda _, s: step(length / count, s), state)
+        return state, state
+
+    size = start.size
+    initial = (start, jnp.zeros((size, size), start.dtype), jnp.zeros_like(start))
+    _, later = lax.scan(interval, initial, (lengths, jnp.asarray(counts)))
+    return jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), initial, later)
