@@ -6,21 +6,19 @@ gradient set to zero at ties, dT/du := 0 at the kinks of a generator, and a line
 
     python experiments/autodiff_is_conservative_unless_kinks_are_zeroed.py
 
-prints the verdicts and writes figure.png (about a minute).
+prints the verdicts and writes the figure (about a minute).
 """
-
-import argparse
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+from _script import options, save
 
 import swjax
 from swjax import counterexamples, implicit
 from swjax.plot import figure_style
-from swjax.plot._style import CATEGORICAL, INK, axes_or_new
+from swjax.plot._style import CATEGORICAL, INK, MUTED, axes_or_new
 
 LEVELS = (32, 64, 128, 256, 512, 1024, 2048)
 
@@ -51,18 +49,22 @@ def cases(key):
     design = jnp.asarray(generator.normal(size=(30, 8)))
     response = design[:, ::2].sum(1) + jnp.asarray(generator.normal(size=30))
     weights = jnp.arange(1.0, 9.0)
-    lasso = lambda t: weights @ implicit.lasso(design, response, t, check=False)
+
+    def lasso(u):
+        change, log_penalty = u
+        return weights @ implicit.lasso(design, response + change, log_penalty, check=False)
 
     relu_plus = lambda u: jax.nn.relu(u[0]) + u[1]
     zeroed = lambda u: jnp.where(u[0] == 0, 0.0, jax.grad(relu_plus)(u))
     polygon = swjax.sample_polygon(path_key, jnp.zeros((5, 2)), 33, radius=3.0)
-    around = swjax.sample_polygon(path_key, params, 17, radius=2.0)
+    around = swjax.sample_polygon(path_key, params, 65, radius=2.0)
+    lasso_path = swjax.sample_polygon(path_key, (jnp.zeros(30), jnp.array(1.0)), 33, radius=8.0)
     plane = swjax.sample_polygon(path_key, jnp.array([1.5, 2.5]), 17, radius=3.0)
     return {
         "SW, free points": (sliced, jax.grad(sliced), polygon, True),
         "SW, two points together": (sliced, jax.grad(sliced), together, True),
         "SW of a ReLU network": (network, jax.grad(network), around, True),
-        "lasso, along its path": (lasso, jax.grad(lasso), jnp.linspace(-3.0, 5.0, 9), True),
+        "lasso, response and penalty": (lasso, jax.grad(lasso), lasso_path, True),
         "SW, zero at ties, together": (sliced, zero_at_ties, together, False),
         "zero at the kink, inside it": (
             relu_plus,
@@ -81,10 +83,7 @@ def cases(key):
 
 def main() -> None:
     """Print the verdicts and write the figure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("runs") / Path(__file__).stem)
-    output = parser.parse_args().output
-    output.mkdir(parents=True, exist_ok=True)
+    given = options(__doc__)
     jax.config.update("jax_enable_x64", True)
 
     with figure_style():
@@ -96,10 +95,10 @@ def main() -> None:
             report = swjax.check_conservative(loss, oracle, path, num_nodes=LEVELS)
             assert (report.verdict == "conservative") == expected, name
             print(f"{name:<28} {report}")
-            style = {"color": CATEGORICAL[i % 6], "marker": "o" if expected else "s", "ms": 3.5}
+            line = "o-" if expected else "s--"
+            style = {"color": (*CATEGORICAL, MUTED)[i], "markersize": 3.5}
             label = f"{name} ({report.order:.2f})"
-            ls = "-" if expected else "--"
-            ax.loglog(report.num_nodes, report.residual_rms, ls=ls, label=label, **style)
+            ax.loglog(report.num_nodes, report.residual_rms, line, label=label, **style)
         nodes = np.array([LEVELS[0], LEVELS[-1]])
         ax.loglog(nodes, 3 / nodes, ":", color=INK, lw=1, label="order -1")
         ax.set(
@@ -108,8 +107,7 @@ def main() -> None:
             title="Increment of the loss minus integral of the oracle",
         )
         ax.legend(frameon=False, title="oracle (order)", loc="center left", bbox_to_anchor=(1, 0.5))
-        figure.savefig(output / "figure.png", bbox_inches="tight")
-    print(f"figure: {output / 'figure.png'}")
+        save(figure, given.output)
 
 
 if __name__ == "__main__":

@@ -8,17 +8,15 @@ at their kink, and the invertibility certificate at the trained parameters.
 
     python experiments/equilibrium_layer_is_trained_implicitly.py
 
-prints the numbers and writes figure.png (about a minute).
+prints the numbers and writes the figure (about a minute).
 """
-
-import argparse
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import optax
+from _script import options, save
 from sklearn.datasets import load_digits
 
 import swjax
@@ -82,11 +80,7 @@ def accuracy(hidden, params, data):
 
 def main() -> None:
     """Print the numbers and write the figure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("runs") / Path(__file__).stem)
-    parser.add_argument("--num-steps", type=int, default=600)
-    options = parser.parse_args()
-    options.output.mkdir(parents=True, exist_ok=True)
+    given = options(__doc__, num_steps=600)
     train, test = digits()
     key = jax.random.key(0)
 
@@ -99,7 +93,7 @@ def main() -> None:
             loss = objective(hidden, train)
             optimizer = optax.sgd(swjax.optim.power_schedule(1.0, 0.5))
             run = swjax.train(
-                key, loss, optimizer, initial(key), num_steps=options.num_steps, record_every=20
+                key, loss, optimizer, initial(key), num_steps=given.num_steps, record_every=20
             )
             share = jax.jit(accuracy, static_argnums=0)
             steps = 20 * np.arange(len(run.path["bias"]))
@@ -116,8 +110,7 @@ def main() -> None:
                 describe(run.params, test)
         ax.set(xlabel="step", ylabel="test accuracy", ylim=(0, 1), title="Digits, 24 hidden units")
         ax.legend(frameon=False)
-        figure.savefig(options.output / "figure.png")
-    print(f"figure: {options.output / 'figure.png'}")
+        save(figure, given.output)
 
 
 def describe(params, data):

@@ -10,17 +10,16 @@ Three failures, each with its number in closed form:
 
     python experiments/implicit_differentiation_fails_without_invertibility.py
 
-prints the numbers and writes figure.png (about 20 seconds).
+prints the numbers and writes the figure (about 20 seconds).
 """
 
-import argparse
 import warnings
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+from _script import options, save
 
 import swjax
 from swjax import counterexamples, implicit
@@ -90,10 +89,7 @@ def draw(axes, paths, cycle, lorenz, angles, slopes):
 
 def main() -> None:
     """Print the numbers and write the figure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("runs") / Path(__file__).stem)
-    output = parser.parse_args().output
-    output.mkdir(parents=True, exist_ok=True)
+    given = options(__doc__)
     jax.config.update("jax_enable_x64", True)
 
     cycle, step_size = counterexamples.lp_cycle(), 1e-3
@@ -124,8 +120,7 @@ def main() -> None:
     with figure_style():
         figure, axes = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
         draw(axes, paths, cycle, np.asarray(lorenz), angles, slopes)
-        figure.savefig(output / "figure.png")
-    print(f"figure: {output / 'figure.png'}")
+        save(figure, given.output)
 
 
 if __name__ == "__main__":

@@ -11,17 +11,16 @@ with other settings, run first, showed no difference.
 
     python experiments/kink_choice_matters_in_low_precision_only.py
 
-prints the table and writes figure.png (some minutes).
+prints the table and writes the figure (some minutes).
 """
 
-import argparse
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+from _script import options, save
 from scipy import stats
 
 import swjax
@@ -126,18 +125,13 @@ def parted(first, second):
 
 def main() -> None:
     """Print the table and write the figure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("runs") / Path(__file__).stem)
-    parser.add_argument("--num-steps", type=int, default=1000)
-    parser.add_argument("--repetitions", type=int, default=16)
-    options = parser.parse_args()
-    options.output.mkdir(parents=True, exist_ok=True)
+    given = options(__doc__, num_steps=1000, repetitions=16)
 
     evaluated = 2 * WIDTH * BATCH
     base = "relu'(0) = 0"
     results = {}
     for dtype in DTYPES:
-        results[dtype] = found = study(dtype, options.num_steps, options.repetitions)
+        results[dtype] = found = study(dtype, given.num_steps, given.repetitions)
         losses, total, met, ties = found[base]
         print(
             f"{dtype}: kinks {1e6 * met.mean() / evaluated:.3g} per million pre-activations, "
@@ -192,8 +186,7 @@ def main() -> None:
         right.set_xticks(place, DTYPES)
         right.set(title="Final loss minus that with relu'(0) = 0", ylabel="paired difference")
         right.legend(frameon=False, title="choice (95 % interval)")
-        figure.savefig(options.output / "figure.png")
-    print(f"figure: {options.output / 'figure.png'}")
+        save(figure, given.output)
 
 
 if __name__ == "__main__":

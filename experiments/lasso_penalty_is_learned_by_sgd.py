@@ -10,17 +10,15 @@ patients, 10 measurements, Efron et al. 2004).
 
     python experiments/lasso_penalty_is_learned_by_sgd.py
 
-prints the numbers and writes figure.png (about a minute).
+prints the numbers and writes the figure (about a minute).
 """
-
-import argparse
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import optax
+from _script import options, save
 from sklearn.datasets import load_diabetes
 
 import swjax
@@ -60,11 +58,7 @@ def error(part, coefficients):
 
 def main() -> None:
     """Print the numbers and write the figure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("runs") / Path(__file__).stem)
-    parser.add_argument("--num-steps", type=int, default=3000)
-    options = parser.parse_args()
-    options.output.mkdir(parents=True, exist_ok=True)
+    given = options(__doc__, num_steps=3000)
     jax.config.update("jax_enable_x64", True)
 
     train, valid, test = diabetes(seed=0)
@@ -94,7 +88,7 @@ def main() -> None:
     ):
         schedule = swjax.optim.power_schedule(scale, 0.6)
         go = lambda key, start=start, schedule=schedule: swjax.train(
-            key, loss, optax.sgd(schedule), start, num_steps=options.num_steps, record_every=10
+            key, loss, optax.sgd(schedule), start, num_steps=given.num_steps, record_every=10
         )
         runs[name] = jax.jit(jax.vmap(go))(keys)
 
@@ -129,8 +123,7 @@ def main() -> None:
         right.set_xscale("symlog", linthresh=10)
         right.set_xlim(left=0)
         right.legend(frameon=False)
-        figure.savefig(options.output / "figure.png")
-    print(f"figure: {options.output / 'figure.png'}")
+        save(figure, given.output)
 
 
 if __name__ == "__main__":

@@ -10,17 +10,15 @@ barycenter (also while two of its points move together), and the digits' barycen
 
     python experiments/sliced_barycenter_by_conservative_sgd.py
 
-prints the numbers and writes figure.png (about a minute).
+prints the numbers and writes the figure (about a minute).
 """
-
-import argparse
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import optax
+from _script import options, save
 from sklearn.datasets import load_digits
 
 import swjax
@@ -78,11 +76,7 @@ def two_together(points, s):
 
 def main() -> None:
     """Print the numbers and write the figure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("runs") / Path(__file__).stem)
-    parser.add_argument("--num-steps", type=int, default=4000)
-    options = parser.parse_args()
-    options.output.mkdir(parents=True, exist_ok=True)
+    given = options(__doc__, num_steps=4000)
     jax.config.update("jax_enable_x64", True)
 
     with figure_style():
@@ -91,7 +85,7 @@ def main() -> None:
         for i, digit in enumerate((0, 3, 5)):
             clouds = ink_clouds(digit)
             loss, run, steps, values = find_barycenter(
-                jax.random.key(digit), clouds, options.num_steps
+                jax.random.key(digit), clouds, given.num_steps
             )
             best = float(jax.vmap(loss.full_value)(clouds).min())
             gradient = jnp.linalg.norm(jax.grad(loss.full_value)(run.params))
@@ -121,8 +115,7 @@ def main() -> None:
             )
         axes[0].set(xlabel="step", ylabel="J", title="Mean SW (dotted: best cloud)")
         axes[0].legend(frameon=False)
-        figure.savefig(options.output / "figure.png")
-    print(f"figure: {options.output / 'figure.png'}")
+        save(figure, given.output)
 
 
 if __name__ == "__main__":

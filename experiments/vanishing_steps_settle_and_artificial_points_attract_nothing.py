@@ -11,18 +11,17 @@ Two statements of Bolte and Pauwels (2021) measured:
 
     python experiments/vanishing_steps_settle_and_artificial_points_attract_nothing.py
 
-prints the numbers and writes figure.png (about a minute).
+prints the numbers and writes the figure (about a minute).
 """
 
-import argparse
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import optax
+from _script import options, save
 
 import swjax
 from swjax import counterexamples, kinks
@@ -88,11 +87,7 @@ def caught(key, dtype, num=20_000):
 
 def main() -> None:
     """Print the numbers and write the figure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("runs") / Path(__file__).stem)
-    parser.add_argument("--num-steps", type=int, default=100_000)
-    options = parser.parse_args()
-    options.output.mkdir(parents=True, exist_ok=True)
+    given = options(__doc__, num_steps=100_000)
     key = jax.random.key(0)
 
     shares = {}
@@ -102,7 +97,7 @@ def main() -> None:
             shares[dtype] = caught(key, jnp.dtype(dtype))
         print(f"  {dtype:<9} {shares[dtype]:.4%}")
 
-    settled = spreads(key, options.num_steps)
+    settled = spreads(key, given.num_steps)
     print("spread of J over the second half of K steps:")
     for name, (steps, spread) in settled.items():
         inside = "inside" if SCHEDULES[name][1] else "outside"
@@ -128,8 +123,7 @@ def main() -> None:
             ylabel="runs stopped at the artificial point, %",
             title="relu(t) - relu(-t): only coarse numbers are caught",
         )
-        figure.savefig(options.output / "figure.png")
-    print(f"figure: {options.output / 'figure.png'}")
+        save(figure, given.output)
 
 
 if __name__ == "__main__":

@@ -25,5 +25,5 @@ def test_the_script_of_the_claim_runs(name, tmp_path):
     command = [sys.executable, script, "--output", str(tmp_path), *SCRIPTS[name]]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "figure.png").stat().st_size > 10_000
+    assert (tmp_path / f"{name}.png").stat().st_size > 10_000
     assert "figure:" in done.stdout
