@@ -268,6 +268,7 @@ def test_two_coinciding_points_have_the_zonoid_of_the_closed_form(x64):
         np.testing.assert_allclose(gradient[1], drift / 2 - extreme, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_the_zonoid_in_three_dimensions_agrees_with_many_directions(x64):
     y = jnp.array([[0.0, 0.0, 1.0], [0.5, -1.0, 0.0]])
     v = jnp.array([[1.0, 2.0, -1.0], [0.0, 1.0, 1.0]])
@@ -314,6 +315,7 @@ def test_the_clarke_residual_is_the_largest_one_sided_derivative(x64):
         assert clarke.directional_derivative(x, y, other) <= found.upper + 1e-12
 
 
+@pytest.mark.slow
 def test_on_the_line_the_clarke_residual_is_the_least_combination_of_vertices(x64):
     t, y = jnp.array([1.0, 1.0, 1.0, 0.0]), jnp.array([3.0, 1.0, 5.0, 0.5])
     least = swjax.min_norm_point(clarke.clarke_vertices(t, y))
@@ -323,6 +325,7 @@ def test_on_the_line_the_clarke_residual_is_the_least_combination_of_vertices(x6
     np.testing.assert_allclose(found.lower, least.norm, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_ridge_is_clarke_critical_and_has_a_way_down(x64):
     # Both points at the middle of the two targets: the local maximum in the difference.
     y = jnp.array([[0.0, 1.0], [0.0, -1.0]])
@@ -391,6 +394,7 @@ def test_population_gradients_of_the_two_point_problem_bound_its_subdifferential
     assert swjax.kkt_residual_of_set(jnp.array(0.0), both).norm < 1e-15
 
 
+@pytest.mark.slow
 def test_population_derivative_is_the_slope_of_the_population_loss(x64):
     rng = np.random.default_rng(6)
     source = swjax.Discrete(jnp.array(rng.normal(size=(5, 2))))

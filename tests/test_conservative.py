@@ -71,6 +71,7 @@ def test_smooth_losses_reach_order_two(x64):
     assert report.order == pytest.approx(-2, abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_conservative_oracle_in_single_precision_stops_at_rounding_and_is_not_blamed():
     loss, center = losses_and_centers()["network"]
     path = swjax.sample_polygon(jax.random.key(2), center, 33)
@@ -180,6 +181,7 @@ def test_an_oracle_that_returns_nan_is_not_conservative(x64):
     assert swjax.check_conservative(loss, jax.grad(loss), path[1:]).verdict == "not conservative"
 
 
+@pytest.mark.slow
 def test_the_residual_stays_below_the_variation_bound_at_every_resolution(x64):
     key = jax.random.key(5)
     weights, centers = jax.random.normal(key, (2, 30))
@@ -290,6 +292,7 @@ def test_runs_under_jit_and_vmap_with_pytrees(x64):
     np.testing.assert_allclose(batched.residual, batched.increment - batched.integral, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_chunks_do_not_change_the_result(x64):
     loss, center = losses_and_centers()["sliced"]
     path = swjax.sample_polygon(jax.random.key(1), center, 4)

@@ -199,6 +199,7 @@ def check_sampled(x, y, expected):
     assert abs(values.mean() - float(expected)) <= 5 * error + 1e-5
 
 
+@pytest.mark.slow
 def test_sampled_values_agree_with_the_exact_ones():
     x, y = clouds(13)
     check_sampled(x, y, value_and_gradients(x, y)[0])
@@ -209,6 +210,7 @@ def test_sampled_values_agree_with_the_exact_ones():
         check_sampled(x, x - 0.5, exact.sw_pow_translation(np.full(dim, 0.5)))
 
 
+@pytest.mark.slow
 def test_two_points_in_the_plane_are_a_planar_case(x64):
     for seed in range(5):
         x, y = clouds(2, seed)

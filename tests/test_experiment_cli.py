@@ -14,6 +14,7 @@ from swjax.experiment import cli
 from swjax.experiment import sweep as sweep_module
 from swjax.experiment.store import RunFolder
 from swjax.experiment.strict_yaml import write_yaml
+from swjax.experiment.study import read_study
 
 ROOT = Path(__file__).parent.parent
 
@@ -135,7 +136,16 @@ def test_the_commands_explain_themselves():
     assert caught.value.code == 2
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.stem)
+STUDIES = sorted((ROOT / "configs").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
+def test_the_studies_that_come_with_the_project_are_read(path):
+    assert read_study(path).question
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
 def test_the_studies_that_come_with_the_project_can_be_built(path):
     assert swjax("check", path) == 0
 

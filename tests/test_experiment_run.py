@@ -247,6 +247,7 @@ def test_the_first_ctrl_c_stops_between_chunks_and_the_second_at_once():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.slow
 def test_double_precision_is_asked_for_in_the_study(tmp_path):
     sweep = experiment.run(
         flow("precision=float64", "repetitions=2", "step_sizes=[0.2, 0.1]"), output=tmp_path / "x64"
@@ -258,6 +259,7 @@ def test_double_precision_is_asked_for_in_the_study(tmp_path):
     assert "at least three step sizes" in order["note"]
 
 
+@pytest.mark.slow
 def test_arms_with_different_balls_have_flows_of_their_own(tmp_path):
     study = flow(
         "scheme=null",

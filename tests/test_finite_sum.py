@@ -112,6 +112,7 @@ def test_the_barycenter_on_the_line_is_the_average_of_the_quantiles():
     assert (gap <= error).all()
 
 
+@pytest.mark.slow
 def test_batched_runs_equal_single_runs():
     loss = swjax.FiniteSum(TERMS, DATA, 2)
     keys = jax.random.split(jax.random.key(3), 3)

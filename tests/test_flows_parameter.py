@@ -92,6 +92,7 @@ def test_isotropic_gaussians_approach_each_other(x64):
     np.testing.assert_allclose(flow.path["mean"], decay * start["mean"][None], atol=1e-7)
 
 
+@pytest.mark.slow
 def test_the_energy_identity_holds_for_a_network(x64):
     rng = np.random.default_rng(1)
     x, y = (measures.Discrete(jnp.asarray(rng.normal(size=(n, 2)))) for n in (10, 12))

@@ -21,6 +21,7 @@ def clouds(n=6, m=5, dim=3):
     return jnp.asarray(rng.normal(size=(n, dim))), jnp.asarray(1 + rng.normal(size=(m, dim)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [1, 2.5])
 def test_linear_features_give_the_sliced_loss(x64, p):
     x, y = clouds()
@@ -32,6 +33,7 @@ def test_linear_features_give_the_sliced_loss(x64, p):
     np.testing.assert_allclose(polynomial, expected, rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_circular_slices_are_distances_and_flatten_as_the_radius_grows(x64):
     x, y = clouds()
     directions = sample_directions(jax.random.key(0), 4, 3)

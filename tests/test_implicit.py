@@ -113,6 +113,7 @@ def test_solvers_of_linear_systems_agree(x64):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-11), slopes[0], other)
 
 
+@pytest.mark.slow
 def test_linear_solvers_give_nan_where_the_system_is_singular(x64):
     singular = jnp.array([[1.0, 2.0], [2.0, 4.0]])
     for solve in (implicit.dense_solve, implicit.krylov_solve):
@@ -341,6 +342,7 @@ def test_quadratic_programs_satisfy_their_conditions_and_finite_differences(x64)
         assert float(jnp.vdot(slope, direction)) == pytest.approx(measured, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_projection_onto_a_polyhedron_is_conservative_also_along_its_faces(x64):
     inequalities = jnp.array([[1.0, 0.0], [1.0, 1.0], [0.0, -1.0]])
     bounds = jnp.array([1.0, 1.5, 0.5])
@@ -384,6 +386,7 @@ def test_the_lp_layer_has_the_formal_gradient_of_the_counterexample(x64):
 # ---------------------------------------------------------------- equilibrium layers
 
 
+@pytest.mark.slow
 def test_equilibria_are_fixed_points_with_the_derivative_of_finite_differences(x64):
     params = layer(jax.random.key(0))
     matrix = implicit.monotone_matrix(params["factor"], params["skew"], 0.3)
@@ -400,6 +403,7 @@ def test_equilibria_are_fixed_points_with_the_derivative_of_finite_differences(x
         assert float(jnp.vdot(slope[name], direction)) == pytest.approx(measured, abs=1e-8)
 
 
+@pytest.mark.slow
 def test_a_loss_behind_an_equilibrium_layer_is_conservative(x64):
     params = layer(jax.random.key(0), 3)
     loss = lambda p: (equilibrium(p, check=False) ** 2).sum()
@@ -409,6 +413,7 @@ def test_a_loss_behind_an_equilibrium_layer_is_conservative(x64):
     assert report.order <= -0.8
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_derivatives_agree_with_jaxopt_and_optimistix_off_ties(x64):
     implicit_diff = pytest.importorskip("jaxopt.implicit_diff")

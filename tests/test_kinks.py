@@ -137,6 +137,7 @@ def test_what_jax_returns_at_kinks_has_not_changed():
         np.testing.assert_allclose(both, expected[key], rtol=1e-6, err_msg=str(key))
 
 
+@pytest.mark.slow
 def test_values_outside_the_clarke_interval_are_marked():
     odd = {c.name for c in kinks.conventions() if not c.is_clarke}
     assert odd == {"jnp.median([0, t, 0])", "jnp.sqrt(t ** 2)", "jnp.linalg.norm([t, 0])"}

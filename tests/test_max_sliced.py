@@ -31,6 +31,7 @@ def test_no_direction_of_a_fine_grid_of_the_plane_is_better(seed):
     np.testing.assert_allclose(found.value, again, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_grid_is_not_better_with_weights_and_other_sizes():
     x, y = clouds(7, 5, 2)
     a, b = jnp.arange(1.0, 8.0) / 28, jnp.array([0.1, 0.2, 0.3, 0.4, 0.0])

@@ -48,6 +48,7 @@ def signatures(run, **kwargs):
     return [found.signature for found in diagnose_run(run, **kwargs)]
 
 
+@pytest.mark.slow
 def test_a_healthy_run_gets_no_diagnosis():
     run = translation_run(0.1, jnp.zeros(2))
     assert signatures(run, target_loss=loss_between_batches_of_the_data()) == []

@@ -121,6 +121,7 @@ def test_nan_stays_in_its_row():
     assert jnp.isnan(found).tolist() == [False, True, True, False]
 
 
+@pytest.mark.slow
 def test_memory_follows_the_chunk_and_not_the_directions():
     clouds = jax.ShapeDtypeStruct((16, 64, 3), jnp.float32)
 

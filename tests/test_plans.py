@@ -87,6 +87,7 @@ def test_costs_of_weighted_plans_bound_the_distance_between_the_clouds(x64):
     assert float(plans.costs(x, y).min()) >= ot.emd2(a, b, ground)
 
 
+@pytest.mark.slow
 def test_plans_and_potentials_are_those_of_ott(x64):
     sliced = pytest.importorskip("ott.tools.sliced")
     (x, y), a, b = clouds(5, 6), random_weights(5), random_weights(6, 2)
@@ -139,6 +140,7 @@ def test_the_derivative_of_the_loss_in_the_weights_is_the_potential(x64):
         np.testing.assert_allclose(slope, mean - weights @ mean, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_lifted_costs_differentiate_in_the_clouds(x64):
     (x, y), a = clouds(4, 6), random_weights(4)
     plans = sliced_plans(x, y, DIRECTIONS, a)
@@ -162,6 +164,7 @@ def test_masses_differentiate_in_the_weights(x64):
     np.testing.assert_allclose(jnp.vdot(jax.grad(score)(a), step), slope, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_the_expected_plan_does_not_depend_on_the_chunks():
     x, y = (cloud.astype(np.float32) for cloud in clouds(5, 7))
     directions = swjax.sample_directions(jax.random.key(0), 10, 3)
@@ -196,6 +199,7 @@ def test_tied_points_keep_the_order_of_their_rows():
     assert plans.rows[0][carried].tolist() == plans.cols[0][carried].tolist() == [1, 3, 0, 2]
 
 
+@pytest.mark.slow
 def test_levels_of_many_points_ascend_and_keep_below_one():
     weights = jnp.asarray(np.random.default_rng(0).exponential(size=(20_001, 1)), jnp.float32)
     order = jnp.arange(20_001, dtype=jnp.int32)[:, None]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from swjax.experiment.diagnoses import diagnoses
 from swjax.experiment.report import write_report
-from swjax.experiment.report_diagnoses import diagnoses
 from swjax.experiment.report_html import decimals_of, interval, number, tag, with_interval
 from swjax.experiment.report_verdict import sentence, verdict_block
 from swjax.experiment.results import cell_dataset, combine, flow_times
@@ -258,6 +258,7 @@ def test_a_training_study_shows_norms_losses_and_differences(tmp_path):
     assert page.text.count(" 1.2") >= 6
 
 
+@pytest.mark.slow
 def test_digits_made_by_the_end_of_the_flow_are_shown_beside_real_ones(tmp_path):
     study = json.loads(json.dumps(FLOW)) | {
         "source": {"kind": "ball", "dim": 2, "num_atoms": 8},
