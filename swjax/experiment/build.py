@@ -15,22 +15,29 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
-from jax.tree_util import Partial
 from jaxtyping import Array, PyTree
 
-from swjax import generators, measures, optim
+from swjax import generators, optim
 from swjax.directions import sample_directions
 from swjax.experiment import pieces
+from swjax.experiment.build_laws import (
+    CRITICAL,
+    DIRECTIONS,
+    EVALUATION,
+    RUNS,
+    START,
+    build_laws,
+    purpose,
+)
 from swjax.experiment.cell import MakeOptimizer, flat_rows
+from swjax.experiment.closed_form import closed_form_loss
+from swjax.experiment.critical_sets import CriticalSet, critical_sets
 from swjax.experiment.errors import StudyError
 from swjax.experiment.optax_names import optax_optimizers
-from swjax.experiment.study import Study
+from swjax.experiment.study import StationarityStudy, Study
 from swjax.losses import SlicedLoss
 from swjax.measures import Measure
 from swjax.population import PopulationLoss, sample_population_loss
-
-# One stream of randomness per purpose; the numbers are part of what a seed means.
-_SOURCE, _TARGET, _DIRECTIONS, _START, _RUNS, _EVALUATION = range(6)
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,7 @@ class Problem:
         num_parameters: length of the parameter vector.
         evaluate: the loss to record as a function of the parameters, or None.
         times: recorded flow times, (N + 1,), from 0 to the horizon, float64.
+        critical: the critical set of every arm; empty for studies that are not about it.
     """
 
     study: Study
@@ -54,10 +62,11 @@ class Problem:
     num_parameters: int
     evaluate: Callable[[PyTree], Array] | None
     times: np.ndarray
+    critical: tuple[CriticalSet, ...] = ()
 
     def keys(self, arm: int, step: int) -> tuple[Array, Array]:
         """Keys (R,) of the draws and (R,) of the noise, for an arm and a step size by position."""
-        key = _purpose(self.study, _RUNS)
+        key = purpose(self.study, RUNS)
         if not self.study.common_random_numbers:
             key = jax.random.fold_in(jax.random.fold_in(key, arm), step)
         return _data_and_noise_keys(key, self.study.repetitions)
@@ -66,10 +75,6 @@ class Problem:
 def _data_and_noise_keys(key: Array, repetitions: int) -> tuple[Array, Array]:
     each = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(jnp.arange(repetitions))
     return each[:, 0], each[:, 1]
-
-
-def _purpose(study: Study, number: int) -> Array:
-    return jax.random.fold_in(jax.random.key(study.seed), number)
 
 
 def build(study: Study) -> Problem:
@@ -89,7 +94,7 @@ def build(study: Study) -> Problem:
     model = _generator(study, source.dim, target.dim)
     directions = None
     if study.loss.directions.kind == "fixed":
-        key = _purpose(study, _DIRECTIONS)
+        key = purpose(study, DIRECTIONS)
         directions = sample_directions(key, study.loss.directions.num, target.dim)
     loss = SlicedLoss(
         model.apply,
@@ -108,36 +113,16 @@ def build(study: Study) -> Problem:
     _refuse_large_paths(study, num_parameters)
     evaluate = _evaluation(study, loss)
     times = np.linspace(0.0, study.horizon, study.record.num_times + 1)
-    return Problem(study, loss, starts, shared, num_parameters, evaluate, times)
-
-
-def build_laws(study: Study) -> tuple[Measure, Measure]:
-    """The source and the target law of a study.
-
-    Raises:
-        StudyError: a law cannot be built: a file cannot be read, a shift does not fit.
-    """
-    return _law(study, "source", _SOURCE), _law(study, "target", _TARGET)
-
-
-def _law(study: Study, place: str, number: int) -> Measure:
-    law: Any = getattr(study, place)
-    settings = law.model_dump(exclude={"kind", "shift", "num_atoms"}, exclude_none=True)
-    try:
-        make = measures.from_file if law.kind == "file" else getattr(measures, law.kind)
-        measure = make(**settings)
-        if law.num_atoms:
-            measure = measures.discretize(measure, _purpose(study, number), law.num_atoms)
-        if law.shift is not None:
-            measure = measures.translate(measure, jnp.asarray(law.shift))
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        raise StudyError(study.name, [f"{place}: {error}"]) from None
-    return measure
+    critical: tuple[CriticalSet, ...] = ()
+    if isinstance(study, StationarityStudy):
+        critical = tuple(critical_sets(study, loss, one, purpose(study, CRITICAL)))
+    return Problem(study, loss, starts, shared, num_parameters, evaluate, times, critical)
 
 
 _MODELS = {
     "translation": generators.Translation,
     "scale": generators.Scale,
+    "absolute_scale": generators.AbsoluteScale,
     "affine": generators.Affine,
     "free_points": generators.FreePoints,
     "mlp": generators.MLP,
@@ -148,7 +133,7 @@ _MODELS = {
 
 def _generator(study: Study, source_dim: int, target_dim: int) -> Any:
     asked = study.generator
-    if asked.kind in ("translation", "scale") and source_dim != target_dim:
+    if asked.kind in ("translation", "scale", "absolute_scale") and source_dim != target_dim:
         raise StudyError(
             study.name,
             [
@@ -163,7 +148,7 @@ def _generator(study: Study, source_dim: int, target_dim: int) -> Any:
     try:
         if "cutoff" in settings:
             settings["cutoff"] = generators.Cutoff(**settings["cutoff"])
-        if asked.kind not in ("scale", "conv"):
+        if asked.kind not in ("scale", "absolute_scale", "conv"):
             settings["dim"] = target_dim
         return _MODELS[asked.kind](**settings)
     except ValueError as error:
@@ -173,7 +158,7 @@ def _generator(study: Study, source_dim: int, target_dim: int) -> Any:
 def _starts(study: Study, model: Any, source: Measure) -> tuple[PyTree, bool]:
     """Initial parameters with leading axis R, the same for all arms and step sizes."""
     asked = study.initial
-    key = _purpose(study, _START)
+    key = purpose(study, START)
     latents = jnp.zeros((study.loss.batch_size, source.dim))
     try:
         template = model.init(key, latents)
@@ -191,10 +176,17 @@ def _starts(study: Study, model: Any, source: Measure) -> tuple[PyTree, bool]:
         )
         return jax.vmap(unravel)(rows), True
 
+    if asked.kind == "uniform_ball" and asked.center is not None and len(asked.center) != flat.size:
+        raise StudyError(
+            study.name,
+            [f"initial.center: {len(asked.center)} numbers for {flat.size} parameters"],
+        )
+
     def draw(key: Array) -> Array:
         if asked.kind == "uniform_ball":
             inside = jnp.asarray(jax.random.ball(key, flat.size, dtype=flat.dtype))
-            return jnp.asarray(asked.radius, flat.dtype) * inside
+            scaled = jnp.asarray(asked.radius, flat.dtype) * inside
+            return scaled if asked.center is None else jnp.asarray(asked.center) + scaled
         vector = ravel_pytree(model.init(key, latents))[0]
         if asked.radius is None:
             return vector
@@ -284,11 +276,11 @@ def _evaluation(study: Study, loss: SlicedLoss) -> Callable[[PyTree], Array] | N
     asked = study.record.loss
     if asked is None:
         return None
-    key = _purpose(study, _EVALUATION)
+    key = purpose(study, EVALUATION)
     if asked.kind == "draws":
         return sample_population_loss(key, loss, asked.num)
     if asked.kind == "closed_form":
-        return Partial(_excess_loss, loss.target.mean - loss.source.mean)
+        return closed_form_loss(study)
     directions = None
     if asked.num_directions is not None:
         directions = sample_directions(key, asked.num_directions, loss.target.dim)
@@ -296,8 +288,3 @@ def _evaluation(study: Study, loss: SlicedLoss) -> Callable[[PyTree], Array] | N
         return PopulationLoss(loss, directions)
     except ValueError as error:
         raise StudyError(study.name, [f"record.loss: {error}"]) from None
-
-
-def _excess_loss(minimizer: Array, params: PyTree) -> Array:
-    error = ravel_pytree(params)[0] - minimizer
-    return jnp.sum(error**2) / error.size

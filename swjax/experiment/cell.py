@@ -57,6 +57,11 @@ def place_times(times: np.ndarray, step_size: float) -> Grid:
     return Grid(num_steps, (before + 1).astype(np.int32), position - before)
 
 
+def iterates_only(grid: Grid) -> Grid:
+    """The same grid with every time moved to the iterate at or after it: no points in between."""
+    return grid._replace(fractions=np.ceil(grid.fractions))
+
+
 class Carry(NamedTuple):
     """All repetitions between two recorded times; leading axis R everywhere but in `step`.
 
@@ -65,12 +70,14 @@ class Carry(NamedTuple):
         state: the present iterate with the optimizer's state.
         step: number of updates made, int32 scalar, the same for all repetitions.
         max_norm: the largest norm of an iterate so far, (R,).
+        max_step: the longest step so far, (R,).
     """
 
     before: PyTree
     state: TrainingState
     step: Int[Array, ""]
     max_norm: Float[Array, " R"]
+    max_step: Float[Array, " R"]
 
 
 class Inputs(NamedTuple):
@@ -80,12 +87,14 @@ class Inputs(NamedTuple):
         targets: iterate that ends each time's segment, (C,) int32.
         fractions: place on the segment, (C,).
         evaluate: whether the loss is evaluated there, (C,) bool.
+        observe: whether further numbers are recorded there, (C,) bool.
         flow: the reference flow at these times, (R or 1, C, P); (1, C, 0) where there is none.
     """
 
     targets: Array | np.ndarray
     fractions: Array | np.ndarray
     evaluate: Array | np.ndarray
+    observe: Array | np.ndarray
     flow: Array | np.ndarray
 
 
@@ -114,7 +123,8 @@ def make_start(make_optimizer: MakeOptimizer) -> Callable:
         state = jax.vmap(lambda u, key: start(make_optimizer(step_size, key), u))(
             params, noise_keys
         )
-        return Carry(params, state, jnp.zeros((), jnp.int32), row_norms(flat_rows(params)))
+        norms = row_norms(flat_rows(params))
+        return Carry(params, state, jnp.zeros((), jnp.int32), norms, jnp.zeros_like(norms))
 
     return begin
 
@@ -125,24 +135,30 @@ class Losses(NamedTuple):
     Attributes:
         sample: the minibatch loss.
         evaluate: params -> loss to record at the flagged times, or None.
+        observe: params -> further numbers to record, by name, at the watched times, or None.
     """
 
     sample: SlicedLoss
     evaluate: Callable[[PyTree], Array] | None
+    observe: Callable[[PyTree], dict[str, Array]] | None = None
 
 
-def make_advance(make_optimizer: MakeOptimizer, *, keep_path: bool) -> Callable:
+def make_advance(
+    make_optimizer: MakeOptimizer, *, keep_path: bool, both_interpolations: bool = False
+) -> Callable:
     """The function (carry, losses, data_keys, noise_keys, step_size, inputs) -> (carry, records).
 
     Args:
         make_optimizer: (step size, key of the noise) -> Optax transformation.
         keep_path: record the parameters themselves.
+        both_interpolations: record the piecewise constant interpolation, too.
 
     Returns:
         A function to be compiled. Its steps are those of ``swjax.train`` with the repetition's data
         key. The records are arrays with leading axes (C, R): ``norm``, ``max_norm`` (over all
-        iterates so far), ``sample_loss`` (mean since the previous time; NaN where no step was made)
-        and, where they apply, ``distance``, ``loss``, ``path``.
+        iterates so far), ``max_step`` (the longest step so far), ``sample_loss`` (mean since the
+        previous time; NaN where no step was made) and, where they apply, ``distance``, ``loss``,
+        ``path``, ``constant_distance`` and what `observe` names.
     """
 
     def advance(
@@ -156,12 +172,14 @@ def make_advance(make_optimizer: MakeOptimizer, *, keep_path: bool) -> Callable:
         def update(_, moving):
             now, loss_sum = moving
             state, value = all_steps(now.state, data_keys, noise_keys)
-            norms = row_norms(flat_rows(state.params))
-            moved = Carry(now.state.params, state, now.step + 1, jnp.maximum(now.max_norm, norms))
+            rows = flat_rows(state.params)
+            norms = jnp.maximum(now.max_norm, row_norms(rows))
+            longest = jnp.maximum(now.max_step, row_norms(rows - flat_rows(now.state.params)))
+            moved = Carry(now.state.params, state, now.step + 1, norms, longest)
             return moved, loss_sum + value
 
         def record(now: Carry, at):
-            target, fraction, flagged, flow = at
+            target, fraction, flagged, watched, flow = at
             num = target - now.step
             zeros = jnp.zeros_like(now.max_norm)
             now, loss_sum = jax.lax.fori_loop(0, num, update, (now, zeros))
@@ -173,14 +191,25 @@ def make_advance(make_optimizer: MakeOptimizer, *, keep_path: bool) -> Callable:
                 "norm": row_norms(rows),
                 "max_norm": now.max_norm,
                 "sample_loss": jnp.where(num > 0, loss_sum / jnp.maximum(num, 1), jnp.nan),
+                "max_step": now.max_step,
             }
             if flow.shape[1]:
                 seen["distance"] = row_norms(rows - flow)
+            if both_interpolations and flow.shape[1]:
+                kept = jax.tree.map(
+                    lambda a, b: jnp.where(fraction < 1, a, b), now.before, now.state.params
+                )
+                seen["constant_distance"] = row_norms(flat_rows(kept) - flow)
             if losses.evaluate is not None:
                 # One run at a time: under vmap the last bits would depend on how many there are.
                 everyone = lambda p: jax.lax.map(losses.evaluate, p)
                 skipped = lambda p: jnp.full_like(zeros, jnp.nan)
                 seen["loss"] = jax.lax.cond(flagged, everyone, skipped, params)
+            if losses.observe is not None:
+                look = lambda p: jax.lax.map(losses.observe, p)
+                form = jax.eval_shape(look, params)
+                blank = lambda p: jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan, s.dtype), form)
+                seen |= jax.lax.cond(watched, look, blank, params)
             if keep_path:
                 seen["path"] = rows
             return now, seen
@@ -189,6 +218,7 @@ def make_advance(make_optimizer: MakeOptimizer, *, keep_path: bool) -> Callable:
             inputs.targets,
             inputs.fractions,
             inputs.evaluate,
+            inputs.observe,
             jnp.swapaxes(inputs.flow, 0, 1),
         )
         return jax.lax.scan(record, carry, per_time)

@@ -17,7 +17,16 @@ import numpy as np
 from jaxtyping import PyTree
 
 from swjax.experiment.build import Problem, optimizer_maker
-from swjax.experiment.cell import Carry, Grid, Inputs, Losses, make_advance, make_start, place_times
+from swjax.experiment.cell import (
+    Carry,
+    Grid,
+    Inputs,
+    Losses,
+    iterates_only,
+    make_advance,
+    make_start,
+    place_times,
+)
 from swjax.experiment.store import write_atomically
 
 _MOST_CHUNKS = 100
@@ -74,14 +83,21 @@ class ArmProgram:
     ):
         study = problem.study
         self._problem, self._arm = problem, arm
+        self._critical = problem.critical[arm] if problem.critical else None
+        self._watch_every = getattr(getattr(study, "critical_set", None), "every", 1)
         make = optimizer_maker(list(study.schemes.values())[arm])
         dtype = jnp.zeros(()).dtype
         none = np.zeros((1, len(problem.times), 0), dtype)
         self._flow = none if flow is None else flow.astype(dtype)
         self.chunk = -(-len(problem.times) // _MOST_CHUNKS)
         self._devices = _devices(study.repetitions, max_devices)
+        both = study.record.piecewise_constant
         self._begin = jax.jit(make_start(make))
-        self._advance = jax.jit(make_advance(make, keep_path=study.record.path), donate_argnums=0)
+        advance = make_advance(make, keep_path=study.record.path, both_interpolations=both)
+        self._advance = jax.jit(advance, donate_argnums=0)
+        self._certify = jax.jit(
+            lambda certify, params, keys: jax.lax.map(lambda each: certify(*each), (params, keys))
+        )
         self._compiled: list[Callable] = []
 
     def run(
@@ -90,6 +106,7 @@ class ArmProgram:
         *,
         place: Path | None = None,
         on_chunk: Callable[[int], bool] = lambda done: False,
+        on_diverged: Callable[[int, int], None] = lambda num, step: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> dict[str, np.ndarray]:
         """Run all repetitions at one step size.
@@ -98,6 +115,8 @@ class ArmProgram:
             step: position of the step size in the study.
             place: file of the checkpoint; read when it exists.
             on_chunk: called with the number of steps made so far; true asks for a checkpoint.
+            on_diverged: called after every chunk with how many runs are not finite any more and the
+                first step at which one was not, once there are some.
             should_stop: asked after every chunk; true writes a checkpoint and stops.
 
         Returns:
@@ -117,6 +136,9 @@ class ArmProgram:
             parts.append(seen)
             unfinished = number + 1 < len(chunks)
             wants = on_chunk(int(carries[0].step))
+            diverged = _diverged_at(carries)
+            if (diverged >= 0).any():
+                on_diverged(int((diverged >= 0).sum()), int(diverged[diverged >= 0].min()))
             stop = unfinished and should_stop()
             if place is not None and unfinished and (wants or stop):
                 parts = [_joined(parts)]
@@ -125,10 +147,19 @@ class ArmProgram:
                 raise Interrupted
         length = len(self._problem.times)
         records = {k: np.swapaxes(v[:length], 0, 1) for k, v in _joined(parts).items()}
-        records["diverged_at"] = np.concatenate(
-            [np.asarray(carry.state.diverged_at) for carry in carries]
+        records["diverged_at"] = _diverged_at(carries)
+        return records | self._certificates(shares, carries)
+
+    def _certificates(self, shares: list[Share], carries: list[Carry]) -> dict[str, np.ndarray]:
+        """Goldstein certificates of the last iterates, where the study asks for them."""
+        if self._critical is None or self._critical.certify is None:
+            return {}
+        apart = jax.tree.map(np.asarray, [carry.state.params for carry in carries])
+        params = jax.tree.map(lambda *parts: np.concatenate(parts), *apart)
+        keys = jnp.concatenate(
+            [jax.device_put(share.noise_keys, jax.local_devices()[0]) for share in shares]
         )
-        return records
+        return {"goldstein": np.asarray(self._certify(self._critical.certify, params, keys))}
 
     def seconds_per_step(self, num_steps: int = 64) -> float:
         """Time some steps at the smallest step size, after compiling."""
@@ -139,6 +170,7 @@ class ArmProgram:
             inputs = chunks[0]._replace(
                 targets=np.full_like(chunks[0].targets, target),
                 evaluate=np.zeros_like(chunks[0].evaluate),
+                observe=np.zeros_like(chunks[0].observe),
             )
             began = time.perf_counter()
             carries, _ = self._advance_all(shares, carries, step_size, inputs)
@@ -148,7 +180,8 @@ class ArmProgram:
         """Shares of the repetitions on their devices, the step size, first carries, all inputs."""
         problem, study = self._problem, self._problem.study
         step_size = jnp.asarray(study.step_sizes[step], jnp.zeros(()).dtype)
-        losses = Losses(problem.loss, problem.evaluate)
+        observe = None if self._critical is None else self._critical.observe
+        losses = Losses(problem.loss, problem.evaluate, observe)
         data_keys, noise_keys = problem.keys(self._arm, step)
         width = study.repetitions // len(self._devices)
         shares, carries = [], []
@@ -158,7 +191,8 @@ class ArmProgram:
             starts = jax.device_put(jax.tree.map(lambda u: u[rows], problem.starts), device)  # noqa: B023
             shares.append(Share(device, rows, *own))
             carries.append(self._begin(starts, own[2], step_size))
-        chunks = self._chunks(place_times(problem.times, study.step_sizes[step]))
+        grid = place_times(problem.times, study.step_sizes[step])
+        chunks = self._chunks(grid if self._critical is None else iterates_only(grid))
         return shares, step_size, carries, chunks
 
     def _advance_all(
@@ -184,13 +218,15 @@ class ArmProgram:
         length = len(self._problem.times)
         loss = self._problem.study.record.loss
         flagged = np.arange(length) % (loss.every if loss else 1) == 0
-        flagged[-1] = True
+        watched = np.arange(length) % self._watch_every == 0
+        flagged[-1] = watched[-1] = True
         index = np.minimum(np.arange(-(-length // self.chunk) * self.chunk), length - 1)
         return [
             Inputs(
                 grid.targets[rows],
                 grid.fractions[rows].astype(self._flow.dtype),
                 flagged[rows],
+                watched[rows],
                 self._flow[:, rows],
             )
             for rows in index.reshape(-1, self.chunk)
@@ -201,6 +237,10 @@ def _devices(repetitions: int, max_devices: int | None) -> list[jax.Device]:
     """As many local devices as divide the repetitions."""
     devices = jax.local_devices()[:max_devices]
     return devices[: max(n for n in range(1, len(devices) + 1) if repetitions % n == 0)]
+
+
+def _diverged_at(carries: list[Carry]) -> np.ndarray:
+    return np.concatenate([np.asarray(carry.state.diverged_at) for carry in carries])
 
 
 def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -10,8 +10,11 @@ from typing import Any
 import xarray as xr
 
 from swjax.experiment.claims_flow import flow_claims
+from swjax.experiment.claims_stationarity import stationarity_claims
 from swjax.experiment.claims_training import training_claims
-from swjax.experiment.study import FlowStudy, Study
+from swjax.experiment.diagnoses import diagnoses, loss_between_batches
+from swjax.experiment.stationary_statistics import sampling
+from swjax.experiment.study import FlowStudy, StationarityStudy, Study, TrainingStudy
 
 
 def summarize(study: Study, dataset: xr.Dataset, status: str) -> dict[str, Any]:
@@ -24,14 +27,24 @@ def summarize(study: Study, dataset: xr.Dataset, status: str) -> dict[str, Any]:
 
     Returns:
         A dict with ``claims`` (claim, estimate, low, high, expected, tolerance, verdict, note),
-        ``measurements``, ``num_diverged`` by arm and step size, and what was run.
+        ``diagnoses`` (what went wrong in which runs, with the remedy to try),
+        ``measurements``, for long runs ``sampling`` (what their averages are worth),
+        ``num_diverged`` by arm and step size, and what was run.
     """
     complete = "diverged_at" in dataset and bool((dataset["diverged_at"] > -2).all())
     claims: list[dict] = []
     measurements: list[dict] = []
+    more: dict[str, Any] = {}
+    if isinstance(study, TrainingStudy):
+        more["target_loss"] = loss_between_batches(study)
+    found = diagnoses(dataset, more.get("target_loss"))
+    more["diagnoses"] = [each._asdict() for each in found]
     if complete:
         if isinstance(study, FlowStudy):
             claims, measurements = flow_claims(study, dataset)
+        elif isinstance(study, StationarityStudy):
+            claims, measurements = stationarity_claims(study, dataset)
+            more["sampling"] = sampling(study, dataset)
         else:
             claims, measurements = training_claims(study, dataset)
     verdicts = [claim["verdict"] for claim in claims]
@@ -43,6 +56,7 @@ def summarize(study: Study, dataset: xr.Dataset, status: str) -> dict[str, Any]:
         "verdicts": {word: verdicts.count(word) for word in ("holds", "fails", "undecided")},
         "claims": claims,
         "measurements": measurements,
+        **more,
         "num_diverged": diverged_counts(dataset),
         "repetitions": study.repetitions,
         "num_steps": {

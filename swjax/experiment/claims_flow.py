@@ -82,7 +82,7 @@ def _order_claim(study: FlowStudy, dataset: xr.Dataset, arm: str, distances: Dis
         dataset,
         arm,
         distances.values.sel(arm=arm).transpose("step_size", "repetition"),
-        text=f"{several(list(study.schemes), arm)}{distances.words}, shrinks like the step size to "
+        text=f"{several(list(study.schemes), arm)}{distances.words} shrinks like the step size to "
         f"the power {expected:g}",
         expected=expected,
         tolerance=tolerance,
@@ -97,7 +97,7 @@ def _factor_claims(
     assert expect is not None
     order, size = study.expect.order or 0.0, min(study.step_sizes)
     text = (
-        f"{several(list(study.schemes), arm)}at step size {size:g} {words}, is {expect.value:g} "
+        f"{several(list(study.schemes), arm)}at step size {size:g} {words} is {expect.value:g} "
         f"times the step size{'' if order == 1 else f' to the power {order:g}'}"
     )
     tolerance = expect.value * expect.tolerance

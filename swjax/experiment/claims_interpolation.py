@@ -48,7 +48,7 @@ def interpolation_claims(study: FlowStudy, dataset: xr.Dataset, arm: str) -> lis
                 dataset,
                 arm,
                 found.values.sel(arm=arm).transpose("step_size", "repetition"),
-                text=f"{prefix}for the piecewise constant interpolation, {found.words}, shrinks "
+                text=f"{prefix}for the piecewise constant interpolation, {found.words} shrinks "
                 f"like the step size to the power {study.expect.order:g} as well",
                 expected=study.expect.order,
                 tolerance=study.expect.tolerance or np.nan,

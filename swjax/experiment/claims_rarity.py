@@ -64,8 +64,8 @@ def _decreasing_claim(
         estimate=fall,
         low=ordered[0].low - ordered[-1].high,
         high=ordered[0].high - ordered[-1].low,
-        expected=1.0,
-        tolerance=1.0,
+        expected=0.5,
+        tolerance=0.5,
         verdict=verdict,
         note="The fall from the largest to the smallest step size. It holds if that fall is "
         "positive and no two step sizes contradict it, beyond Clopper-Pearson intervals. "

@@ -34,7 +34,7 @@ def run_distances(study: FlowStudy, dataset: xr.Dataset, variable: str = "distan
     """
     if study.reference.kind == "solution_set":
         values = _to_solutions(study, dataset, "sup")
-        words = f"the distance to the set of solutions, up to time {study.horizon:g}"
+        words = f"the distance to the set of solutions, up to time {study.horizon:g},"
         return Distances(values, words, r"mean of  $\min_u \max_{s}\,|u_\alpha(s) - u(s)|$")
     first, last = study.expect.from_time, study.horizon
     late = dataset["time"] >= first * (1 - 1e-9)
@@ -45,7 +45,7 @@ def run_distances(study: FlowStudy, dataset: xr.Dataset, variable: str = "distan
         return Distances(values, words, r"mean over $s$ of  $|u_\alpha(s) - u(s)|$")
     values = chosen.max("time", skipna=False)
     since = f"from time {first:g} " if first else ""
-    words = f"the distance to the flow, at its largest {since}up to time {last:g}"
+    words = f"the distance to the flow, at its largest {since}up to time {last:g},"
     formula = r"mean of  $\max_{s \leq S}\,|u_\alpha(s) - u(s)|$"
     if first:
         formula = rf"mean of  $\max_{{s \geq {first:g}}}\,|u_\alpha(s) - u(s)|$"

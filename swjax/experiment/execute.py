@@ -10,6 +10,7 @@ from rich.console import Console
 from swjax.experiment.build import Problem
 from swjax.experiment.cell import place_times
 from swjax.experiment.chunks import ArmProgram, Interrupted
+from swjax.experiment.diagnoses import BROKEN, diagnoses_of_cell
 from swjax.experiment.machine import describe_machine, now
 from swjax.experiment.progress import SweepProgress
 from swjax.experiment.reference import flow_of_arm, reference_dataset
@@ -134,12 +135,24 @@ def _run_cell(
                 last_saved = time.perf_counter()
             return due
 
-        records = program.run(j, place=place, on_chunk=on_chunk, should_stop=should_stop)
-        write_dataset(
-            folder.cell_path(arm, step_size), cell_dataset(study, arm, step_size, records)
+        warned = False
+
+        def on_diverged(num: int, step: int) -> None:
+            nonlocal warned
+            if not warned:
+                progress.say(f"    {num} of {study.repetitions} runs diverged, from step {step} on")
+            warned = True
+
+        records = program.run(
+            j, place=place, on_chunk=on_chunk, on_diverged=on_diverged, should_stop=should_stop
         )
+        dataset = cell_dataset(study, arm, step_size, records)
+        write_dataset(folder.cell_path(arm, step_size), dataset)
         place.unlink(missing_ok=True)
         num_diverged = int((records["diverged_at"] >= 0).sum())
         if num_diverged:
             cell.remark = f"; {num_diverged} diverged"
-        return cell.seconds
+    for found in diagnoses_of_cell(dataset, arm, step_size):
+        if study.kind != "stationarity" or found.signature in BROKEN:
+            progress.say(f"    {found.num_runs} runs {found.signature}: {found.remedy}")
+    return cell.seconds

@@ -62,7 +62,8 @@ def _seconds_per_step(problem: Problem) -> dict[str, float]:
 
 def _results_bytes(problem: Problem) -> int:
     study = problem.study
-    per_time = 3 + (study.kind == "flow") + (study.record.loss is not None)
+    per_time = 4 + (study.kind == "flow") + (study.record.loss is not None)
+    per_time += len(problem.critical[0].parts) if problem.critical else 0
     per_time += problem.num_parameters if study.record.path else 0
     cells = len(study.schemes) * len(study.step_sizes)
     width = np.dtype(study.precision).itemsize

@@ -12,9 +12,10 @@ import xarray as xr
 
 from swjax.convergence import mean_interval
 from swjax.experiment import report_html as html
-from swjax.experiment.report_diagnoses import diagnoses
+from swjax.experiment.diagnoses import diagnoses
 from swjax.experiment.report_figures import drawings, save_drawing
 from swjax.experiment.report_html import Column, Html, tag
+from swjax.experiment.report_stationarity import sampling_section
 from swjax.experiment.report_verdict import claims_table, verdict_block
 from swjax.experiment.results import combine
 from swjax.experiment.statements import finite_runs
@@ -85,6 +86,7 @@ def _parts(run: _Run) -> Iterator[Html]:
     yield _results(run)
     yield claims_table(run.summary)
     yield _measurements(run)
+    yield sampling_section(run.summary, run.study)
     yield _diagnoses(run)
     yield _assumptions(run)
     yield _study_file(run)
@@ -196,7 +198,7 @@ def _measurements(run: _Run) -> Html:
 
 
 def _diagnoses(run: _Run) -> Html:
-    found = diagnoses(run.dataset)
+    found = diagnoses(run.dataset, run.summary.get("target_loss"))
     if not found:
         return Html()
     columns = [Column("scheme", "text"), Column("step size α"), Column("runs")]
@@ -222,17 +224,16 @@ def _diagnoses(run: _Run) -> Html:
 
 
 def _assumptions(run: _Run) -> Html:
-    """Which hypotheses of the theorems hold here, where the summary says so."""
-    found = run.summary.get("assumptions")
-    if not found:
-        return Html()
-    if isinstance(found, dict):
-        return html.section("Assumptions", html.definitions(found))
-    if isinstance(found, list) and all(isinstance(item, dict) for item in found):
+    """Which theorem is about the schemes of this study, and which of its assumptions hold."""
+    parts = []
+    for name in ("theorems", "assumptions"):
+        found = run.summary.get(name) or []
         names = list(dict.fromkeys(name for item in found for name in item))
+        columns = [Column(n, "text wide" if n == "reason" else "text") for n in names]
         rows = [[item.get(name, "") for name in names] for item in found]
-        return html.section("Assumptions", html.table([Column(n, "text") for n in names], rows))
-    return html.section("Assumptions", tag("p", found))
+        if rows:
+            parts.append(html.table(columns, rows))
+    return html.section("Theorems and their assumptions", *parts) if parts else Html()
 
 
 def _study_file(run: _Run) -> Html:

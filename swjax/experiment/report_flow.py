@@ -77,7 +77,7 @@ def _order(study: FlowStudy, ran: xr.Dataset, arm: str) -> Sketch:
     return (
         "order",
         "Order of convergence",
-        f"Mean over repetitions of {distances.words}, {_ORDER} {_words_of_order(order)}",
+        f"Mean over repetitions of {distances.words.rstrip(',')}, {_ORDER} {_words_of_order(order)}",
         lambda ax: plot.order_plot(
             one_time,
             ax,

@@ -17,6 +17,19 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str]] = {
     "sample_loss": (("repetition", "time"), "mean minibatch loss since the previous time"),
     "norm": (("repetition", "time"), "|u_alpha(s)|"),
     "max_norm": (("repetition", "time"), "largest norm of an iterate so far, over all steps"),
+    "critical_distance": (("repetition", "time"), "distance to the critical set"),
+    "tangential": (("repetition", "time"), "part of it along the sphere of the ball"),
+    "radial": (("repetition", "time"), "part of it across the sphere: radius minus norm"),
+    "residual": (
+        ("repetition", "time"),
+        "projected gradient |u - pi_r(u - t grad F(u))| / t of the expected loss F",
+    ),
+    "goldstein": (
+        ("repetition",),
+        "norm of an element of the Goldstein subdifferential at the end",
+    ),
+    "constant_distance": (("repetition", "time"), "|iterate at or before s - flow(s)|"),
+    "max_step": (("repetition", "time"), "longest step |u^{k+1} - u^k| so far"),
     "diverged_at": (("repetition",), "first step whose iterate is not finite, or -1"),
     "path": (("repetition", "time", "parameter"), "u_alpha(s)"),
 }

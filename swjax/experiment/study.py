@@ -8,28 +8,18 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from swjax.experiment import laws, pieces
+from swjax.experiment import flow_pieces, laws, pieces, stationary_pieces
 from swjax.experiment.errors import StudyError
+from swjax.experiment.flow_checks import closed_form_problems, flow_problems
 from swjax.experiment.mistakes import explain
-from swjax.experiment.piece import Count, Piece, Positive
+from swjax.experiment.piece import Count, NonNegative, Piece, Positive
+from swjax.experiment.stationary_checks import stationarity_problems
 from swjax.experiment.strict_yaml import apply_overrides, read_yaml
 
-Probability = Annotated[float, Field(gt=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
-
-
-class FlowExpectation(Piece):
-    """The order of the distance in the step size, and the half width of the band around it."""
-
-    order: float
-    tolerance: Positive
-    eta: Positive | None = Field(
-        None, description="distance that few runs exceed at the smallest step size"
-    )
-    exceedance: Probability = Field(0.05, description="how few")
 
 
 class TrainingExpectation(Piece):
@@ -93,23 +83,30 @@ class _Study(Piece):
             )
         if self.step_sizes and self.horizon / min(self.step_sizes) >= 2**31:
             found.append("step_sizes: more than 2**31 steps to the horizon; use larger steps")
+        if self.record.piecewise_constant and not hasattr(self, "reference"):
+            found.append(
+                "record.piecewise_constant: the two interpolations are compared by their distance "
+                "to a flow, in a study of kind 'flow' only"
+            )
         for place, piece in (
             ("reference", getattr(self, "reference", None)),
             ("record.loss", self.record.loss),
         ):
             if piece is not None and piece.kind == "population":
                 found += self._population_problems(place)
-            if piece is not None and piece.kind == "closed_form":
-                found += self._closed_form_problems(place)
+            if place == "record.loss" and piece is not None and piece.kind == "closed_form":
+                found += closed_form_problems(self, place)
         return found
 
     def _population_problems(self, place: str) -> list[str]:
-        instead = ", or record the loss over draws: {kind: draws, num: 64}" * (place != "reference")
+        instead = ", or record the loss over draws: {kind: draws, num: 64}" * (
+            place == "record.loss"
+        )
         found = []
         continuous = [
             name
             for name, law in (("source", self.source), ("target", self.target))
-            if not law.num_atoms and law.kind not in ("digits", "file", "indices")
+            if not law.num_atoms and law.kind not in ("digits", "discrete", "file", "indices")
         ]
         if continuous:
             found.append(
@@ -120,17 +117,6 @@ class _Study(Piece):
             found.append(
                 f"{place}: the exact expected loss is known for p = 2, not {self.loss.p}{instead}"
             )
-        return found
-
-    def _closed_form_problems(self, place: str) -> list[str]:
-        found = []
-        if self.generator.kind != "translation":
-            found.append(
-                f"{place}: the closed form is that of the generator 'translation', "
-                f"not {self.generator.kind!r}; use {{kind: population}}"
-            )
-        if self.loss.p != 2 or self.loss.directions.kind != "uniform":
-            found.append(f"{place}: the closed form needs p = 2 and uniform directions")
         return found
 
     @model_validator(mode="after")
@@ -148,26 +134,12 @@ class FlowStudy(_Study):
 
     kind: Literal["flow"]
     repetitions: Annotated[int, Field(ge=2)]
-    reference: pieces.Reference
-    expect: FlowExpectation
+    reference: flow_pieces.Reference
+    expect: flow_pieces.FlowExpectation
 
     def inconsistencies(self) -> list[str]:
         """What is wrong between the fields, each valid by itself."""
-        found = super().inconsistencies()
-        for place, scheme in self.scheme_places.items():
-            if isinstance(scheme, pieces.OptaxScheme) or getattr(scheme, "momentum", 0):
-                what = "with momentum" if scheme.kind == "sgd" else repr(scheme.kind)
-                found.append(
-                    f"{place}: {what} does not follow the gradient flow -grad F; "
-                    f"a study of kind 'flow' compares {', '.join(pieces.SCHEMES)}, "
-                    "one of kind 'training' any scheme"
-                )
-            if self.reference.kind == "closed_form" and hasattr(scheme, "radius"):
-                found.append(
-                    f"{place}: the closed form is that of the free flow, and {scheme.kind!r} "
-                    "projects; use {kind: population}"
-                )
-        return found
+        return super().inconsistencies() + flow_problems(self)
 
 
 class TrainingStudy(_Study):
@@ -186,7 +158,30 @@ class TrainingStudy(_Study):
         return found
 
 
-Study = FlowStudy | TrainingStudy
+class StationarityStudy(_Study):
+    """Where do long runs settle as steps shrink: at critical points, how near, how surely?
+
+    The step size stays constant, as in the second theorem; records are iterates, not points of the
+    segments between them.
+    """
+
+    kind: Literal["stationarity"]
+    repetitions: Annotated[int, Field(ge=2)]
+    burn_in: NonNegative = Field(description="flow time whose records are not used")
+    critical_set: stationary_pieces.CriticalSetPiece
+    expect: stationary_pieces.StationarityExpectation = stationary_pieces.StationarityExpectation()
+
+    def inconsistencies(self) -> list[str]:
+        """What is wrong between the fields, each valid by itself."""
+        return super().inconsistencies() + stationarity_problems(self)
+
+
+Study = FlowStudy | TrainingStudy | StationarityStudy
+_KINDS: dict[str, type[BaseModel]] = {
+    "flow": FlowStudy,
+    "training": TrainingStudy,
+    "stationarity": StationarityStudy,
+}
 _ADAPTER: TypeAdapter = TypeAdapter(Annotated[Study, Field(discriminator="kind")])
 
 
@@ -214,9 +209,7 @@ def parse_study(data: Any, source: str = "study") -> Study:
     try:
         return _ADAPTER.validate_json(text, strict=True)
     except ValidationError as error:
-        raise StudyError(
-            source, explain(error, data, {"flow": FlowStudy, "training": TrainingStudy})
-        ) from None
+        raise StudyError(source, explain(error, data, _KINDS)) from None
 
 
 def read_study(path: str | Path, overrides: tuple[str, ...] | list[str] = ()) -> Study:

@@ -17,6 +17,7 @@ from rich.console import Console
 from swjax.experiment.build import build
 from swjax.experiment.claims import summarize
 from swjax.experiment.execute import execute
+from swjax.experiment.hypotheses import hypotheses
 from swjax.experiment.progress import asked_to_stop
 from swjax.experiment.report import write_report
 from swjax.experiment.results import combine
@@ -69,7 +70,8 @@ class Sweep:
         from swjax import plot
 
         if name is None:
-            name = "order_plot" if self.study.kind == "flow" else "loss_against_time"
+            main = {"flow": "order_plot", "stationarity": "critical_quantiles"}
+            name = main.get(self.study.kind, "loss_against_time")
         draw = getattr(plot, name, None)
         if name.startswith("_") or not callable(draw):
             known = [n for n in dir(plot) if n[0] != "_" and callable(getattr(plot, n))]
@@ -125,6 +127,7 @@ def run(
     with jax.enable_x64(study.precision == "float64"):
         problem = build(study)
         with folder.claim(study):
+            folder.update_manifest(hypotheses=hypotheses(problem))
             with asked_to_stop() as stop:
                 execute(problem, folder, console, stop.is_set, max_devices)
             return conclude(folder.path)
@@ -187,8 +190,9 @@ def conclude(run_folder: str | Path) -> Sweep:
         RunFolderError: not a run folder.
     """
     sweep = load(run_folder)
-    status = RunFolder(run_folder).manifest().get("status", "unknown")
-    summary = summarize(sweep.study, sweep.dataset, status)
+    manifest = RunFolder(run_folder).manifest()
+    summary = summarize(sweep.study, sweep.dataset, manifest.get("status", "unknown"))
+    summary |= manifest.get("hypotheses", {})
     write_json(sweep.folder / "summary.json", summary)
     write_report(sweep.folder)
     return sweep

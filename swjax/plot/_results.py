@@ -8,6 +8,8 @@ import xarray as xr
 from jaxtyping import ArrayLike
 
 DIMS = ("arm", "step_size", "repetition", "time", "parameter")
+TIMED = ("distance", "loss", "sample_loss", "norm", "max_norm")
+TIMED += ("critical_distance", "tangential", "radial", "residual")
 
 
 def as_results(
@@ -27,9 +29,10 @@ def as_results(
         times: the flow times, (T,); leave out when no variable depends on time.
         arms: names of the schemes compared, A of them; one by default.
         attrs: attributes of the dataset.
-        **variables: arrays by name. `distance`, `loss`, `sample_loss`, `norm` and `max_norm` are
-            (A, S, R, T), or (A, S, R) without times; `path` is (A, S, R, T, P); `diverged_at`
-            is (A, S, R), the step of the first non-finite iterate or -1; `num_steps` is (S,);
+        **variables: arrays by name. `distance`, `loss`, `sample_loss`, `norm`, `max_norm`,
+            `critical_distance`, `tangential`, `radial` and `residual` are (A, S, R, T), or
+            (A, S, R) without times; `path` is (A, S, R, T, P); `diverged_at` is (A, S, R), the
+            step of the first non-finite iterate or -1, `goldstein` (A, S, R); `num_steps` is (S,);
             `flow_loss` (T,), `flow_path` (T, P) and `flow_error` () describe the flow.
             The arm axis may be left out when there is one arm.
 
@@ -45,9 +48,10 @@ def as_results(
     {'arm': 1, 'step_size': 2, 'repetition': 8, 'time': 2}
     """
     timed = DIMS[:4] if times is not None else DIMS[:3]
-    dims = dict.fromkeys(("distance", "loss", "sample_loss", "norm", "max_norm"), timed) | {
+    dims = dict.fromkeys(TIMED, timed) | {
         "path": DIMS,
         "diverged_at": DIMS[:3],
+        "goldstein": DIMS[:3],
         "num_steps": ("step_size",),
         "flow_loss": ("time",),
         "flow_path": ("time", "parameter"),

@@ -1,0 +1,300 @@
+"""Claims about long runs: orders and constants of the distance to the critical set, rarity."""
+
+import jax
+import numpy as np
+import xarray as xr
+
+from swjax.convergence import (
+    Extrapolation,
+    equivalence_verdict,
+    exceedance,
+    extrapolate_to_zero,
+    fit_order,
+    mean_interval,
+)
+from swjax.experiment.build import build
+from swjax.experiment.critical_sets import CriticalSet
+from swjax.experiment.statements import claim, left_out, measurement, several, undecided
+from swjax.experiment.stationary_checks import noise_pairs
+from swjax.experiment.stationary_pieces import OrderExpectation
+from swjax.experiment.stationary_statistics import (
+    PHRASE_OF,
+    QUANTILE,
+    VARIABLE_OF,
+    after_burn_in,
+    parts_arms,
+    parts_of,
+    per_run,
+)
+from swjax.experiment.study import StationarityStudy
+
+# A fitted expansion in the step size is not believed when so bad a fit has less probability.
+_MISFIT = 1e-3
+_STATISTIC = {
+    "rms": "root mean square",
+    "mean": "mean",
+    "quantile": f"{QUANTILE:.0%} quantile",
+}
+
+
+def stationarity_claims(
+    study: StationarityStudy, dataset: xr.Dataset
+) -> tuple[list[dict], list[dict]]:
+    """Judge a study of long runs. Runs are independent; records of one run are averaged first.
+
+    Args:
+        study: the study.
+        dataset: its complete results.
+
+    Returns:
+        Claims and measurements.
+    """
+    expect, claims = study.expect, []
+    sets: dict[str, CriticalSet] = {}
+    if study.critical_set.kind == "closed_form":
+        with jax.enable_x64(study.precision == "float64"):
+            sets = dict(zip(study.schemes, build(study).critical, strict=True))
+    measurements = _measurements(study, dataset, sets)
+    for arm in study.schemes:
+        claims += [_order_claim(study, dataset, arm, each) for each in expect.orders]
+        for each in expect.constants:
+            claims.append(
+                _constant_claim(study, dataset, arm, each.part, each.tolerance, sets[arm])
+            )
+        if expect.rare is not None:
+            claims += _rarity_claims(study, dataset, arm)
+    if expect.noise_effect is not None:
+        for less, more in noise_pairs(study):
+            claims.append(_noise_claim(study, dataset, less, more, sets))
+    return claims, measurements
+
+
+def _measurements(
+    study: StationarityStudy, dataset: xr.Dataset, sets: dict[str, CriticalSet]
+) -> list[dict]:
+    found = []
+    for part in parts_of(dataset):
+        values = after_burn_in(study, dataset, part)
+        for name, statistic in (
+            ("mean square", "rms"),
+            ("mean", "mean"),
+            (_STATISTIC["quantile"], "quantile"),
+        ):
+            runs = per_run(values, statistic)
+            for arm in parts_arms(dataset, part):
+                prediction = sets[arm].predictions.get(part) if sets else None
+                for size in study.step_sizes:
+                    numbers = runs.sel(arm=arm, step_size=size).values
+                    if np.isfinite(numbers).sum() < 2:
+                        continue
+                    more = {}
+                    if prediction and {"rms": 2, "mean": 1}.get(statistic) == prediction.moment:
+                        more = {"exact": prediction.value(size), "is_exact": prediction.is_exact}
+                    text = f"{name} of the {PHRASE_OF[part]}"
+                    found.append(measurement(text, arm, size, mean_interval(numbers), **more))
+    if "goldstein" in dataset:
+        good = dataset["goldstein"].where(dataset["diverged_at"] < 0)
+        for arm in study.schemes:
+            for size in study.step_sizes:
+                numbers = good.sel(arm=arm, step_size=size).values
+                if np.isfinite(numbers).sum() >= 2:
+                    text = "norm found in the Goldstein subdifferential at the end"
+                    found.append(measurement(text, arm, size, mean_interval(numbers)))
+    return found
+
+
+def _order_claim(
+    study: StationarityStudy, dataset: xr.Dataset, arm: str, asked: OrderExpectation
+) -> dict:
+    text = (
+        f"{several(list(study.schemes), arm)}in the long run the {PHRASE_OF[asked.part]} "
+        f"({_STATISTIC[asked.statistic]}) shrinks like the step size to the power {asked.order:.3g}"
+    )
+    note = left_out(dataset, arm)
+    values = after_burn_in(study, dataset, asked.part).sel(arm=[arm])
+    try:
+        order = fit_order(
+            study.step_sizes,
+            per_run(values, asked.statistic).sel(arm=arm).values,
+            key=study.seed,
+            num_resamples=2000,
+            paired=study.common_random_numbers,
+        )
+    except ValueError as error:
+        return undecided(text, asked.order, asked.tolerance, str(error))
+    half = 0.5 if asked.statistic == "rms" else 1.0  # means of squares were fitted
+    slope, low, high = half * order.slope, half * order.low, half * order.high
+    if order.is_curved:
+        note = (
+            f"{note} The line is bent (curvature {half * order.curvature:.3f}): the coarse steps "
+            "are not yet in the regime of a single power."
+        ).strip()
+    return claim(
+        text,
+        estimate=slope,
+        low=low,
+        high=high,
+        expected=asked.order,
+        tolerance=asked.tolerance,
+        verdict=equivalence_verdict(low, high, asked.order, asked.tolerance),
+        note=note,
+    )
+
+
+def _constant_claim(
+    study: StationarityStudy,
+    dataset: xr.Dataset,
+    arm: str,
+    part: str,
+    tolerance: float,
+    critical: CriticalSet,
+) -> dict:
+    prediction = critical.predictions[part]
+    what = "mean square" if prediction.moment == 2 else "mean"
+    regime = "at every step size" if prediction.is_exact else "as the step size tends to 0"
+    text = (
+        f"{several(list(study.schemes), arm)}in the long run the {what} of the {PHRASE_OF[part]} "
+        f"is {prediction.formula} {regime}, as a share of it"
+    )
+    values = after_burn_in(study, dataset, part).sel(arm=[arm])
+    runs = per_run(values, "rms" if prediction.moment == 2 else "mean").sel(arm=arm).values
+    exact = np.array([prediction.value(size) for size in study.step_sizes])
+    note = left_out(dataset, arm)
+    if prediction.error:
+        note = f"The closed form is known to {prediction.error:.1%}. {note}".strip()
+    return _share_claim(
+        text, study, runs / exact[:, None], 0 if prediction.is_exact else 1, tolerance, note
+    )
+
+
+def _noise_claim(
+    study: StationarityStudy,
+    dataset: xr.Dataset,
+    less: str,
+    more: str,
+    sets: dict[str, CriticalSet],
+) -> dict:
+    part = next(iter(sets[more].predictions))
+    low, high = sets[less].predictions[part], sets[more].predictions[part]
+    statistic = "rms" if high.moment == 2 else "mean"
+    runs = per_run(after_burn_in(study, dataset, part), statistic)
+    added = (runs.sel(arm=more) - runs.sel(arm=less)).values
+    exact = np.array([high.value(size) - low.value(size) for size in study.step_sizes])
+    what = "mean square" if high.moment == 2 else "mean"
+    text = (
+        f"{more} against {less}: the noise adds to the {what} of the {PHRASE_OF[part]} what the "
+        "closed form says, as a share of it"
+    )
+    note = " ".join(filter(None, (left_out(dataset, arm) for arm in (less, more))))
+    degree = 0 if high.is_exact else 1
+    expect = study.expect.noise_effect
+    assert expect is not None
+    return _share_claim(text, study, added / exact[:, None], degree, expect.tolerance, note)
+
+
+def _share_claim(
+    text: str,
+    study: StationarityStudy,
+    shares: np.ndarray,
+    degree: int,
+    tolerance: float,
+    note: str,
+) -> dict:
+    """That shares of a closed form (step sizes, runs) are 1, in the mean or in the limit."""
+    try:
+        found = extrapolate_to_zero(study.step_sizes, shares, degree=degree)
+    except ValueError as error:
+        return undecided(text, 1.0, tolerance, f"{error} {note}".strip())
+    verdict = equivalence_verdict(found.low, found.high, 1.0, tolerance)
+    how = "Mean over step sizes weighted by precision"
+    if degree:
+        slope = found.coefficients[1]
+        how = f"Fitted line over step sizes, {found.limit:.4f} {slope:+.3g} alpha, at 0"
+    bad_fit = _misfit_note(found, degree)
+    if bad_fit and verdict == "holds":
+        verdict = "undecided"
+    return claim(
+        text,
+        estimate=found.limit,
+        low=found.low,
+        high=found.high,
+        expected=1.0,
+        tolerance=tolerance,
+        verdict=verdict,
+        note=" ".join(
+            filter(None, (f"{how}; by step size {_listed(study, found)}.", bad_fit, note))
+        ),
+    )
+
+
+def _listed(study: StationarityStudy, found: Extrapolation) -> str:
+    return ", ".join(
+        f"{mean:.3f} ± {2 * error:.3f} at {size:g}"
+        for mean, error, size in zip(found.means, found.errors, study.step_sizes, strict=True)
+    )
+
+
+def _misfit_note(found: Extrapolation, degree: int) -> str:
+    if not found.misfit < _MISFIT:
+        return ""
+    what = "a line" if degree else "one value"
+    return (
+        f"The step sizes do not agree on {what} (probability {found.misfit:.1g}): leave out the "
+        "coarse ones."
+    )
+
+
+def _rarity_claims(study: StationarityStudy, dataset: xr.Dataset, arm: str) -> list[dict]:
+    """At the horizon few runs are far at the smallest step size, and fewer the smaller it is."""
+    asked = study.expect.rare
+    assert asked is not None
+    eta, prefix = asked.eta, several(list(study.schemes), arm)
+    last = dataset[VARIABLE_OF[asked.part]].sel(arm=arm).isel(time=-1)
+    sizes = sorted(study.step_sizes, reverse=True)
+    found = [exceedance(last.sel(step_size=size).values, eta) for size in sizes]
+    finest = found[-1]
+    diverged = left_out(dataset, arm).replace("and left out", "and counted as farther")
+    listed = ", ".join(f"{p.estimate:.3g} at {s:g}" for p, s in zip(found, sizes, strict=True))
+    note = f"Clopper-Pearson intervals over runs, at the horizon: {listed}. {diverged}".strip()
+    verdict = "undecided"
+    if finest.high <= asked.at_most:
+        verdict = "holds"
+    elif finest.low > asked.at_most:
+        verdict = "fails"
+    claims = [
+        claim(
+            f"{prefix}at step size {sizes[-1]:g} at most {asked.at_most:.0%} of the runs end with "
+            f"a {PHRASE_OF[asked.part]} above {eta:g}",
+            estimate=finest.estimate,
+            low=finest.low,
+            high=finest.high,
+            expected=0.0,
+            tolerance=asked.at_most,
+            verdict=verdict,
+            note=note,
+        )
+    ]
+    if len(sizes) > 1:
+        claims.append(_monotone_claim(prefix, asked.part, eta, found))
+    return claims
+
+
+def _monotone_claim(prefix: str, part: str, eta: float, found: list) -> dict:
+    """That no smaller step size has a share significantly above that of the next larger one."""
+    rises = [
+        small.estimate - large.estimate for large, small in zip(found, found[1:], strict=False)
+    ]
+    broken = [small.low > large.high for large, small in zip(found, found[1:], strict=False)]
+    worst = int(np.argmax(rises))
+    large, small = found[worst], found[worst + 1]
+    return claim(
+        f"{prefix}the share of runs that end with a {PHRASE_OF[part]} above {eta:g} does not grow "
+        "as the step size shrinks, within its intervals",
+        estimate=rises[worst],
+        low=small.low - large.high,
+        high=small.high - large.low,
+        expected=0.0,
+        tolerance=max(large.high - large.low, small.high - small.low),
+        verdict="fails" if any(broken) else "holds",
+        note="The largest rise from one step size to the next smaller one.",
+    )

@@ -1,0 +1,263 @@
+"""The critical set that the long runs of a study approach, and what is measured against it.
+
+For every arm of a study: its points, the function that the compiled program applies to the
+parameters at every recorded time, and what the closed form predicts.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jax.tree_util import Partial
+from jaxtyping import Array, Float, PyTree
+
+from swjax.directions import sample_directions
+from swjax.experiment.critical_scale import ScaleAnalysis, analyze_scale
+from swjax.experiment.errors import StudyError
+from swjax.experiment.stationary_checks import noise_pairs
+from swjax.losses import SlicedLoss
+from swjax.nonsmooth.goldstein import goldstein_certificate
+from swjax.nonsmooth.stationarity import gradient_mapping
+from swjax.population import PopulationLoss
+from swjax.problems import BallConstraint, TranslationProblem
+
+# How near the sphere of its ball a critical point counts as lying on it.
+_ON_SPHERE = 1e-5
+
+
+class Prediction(NamedTuple):
+    """What theory says about a distance in the long run.
+
+    Attributes:
+        moment: 2 if it is the mean square that is known, 1 if the mean.
+        value: step size -> its value.
+        is_exact: at every step size; else it is the first term in the step size.
+        error: relative standard error of the value itself, where it comes from draws.
+        formula: in words.
+    """
+
+    moment: int
+    value: Callable[[float], float]
+    is_exact: bool
+    error: float
+    formula: str
+
+
+@dataclass(frozen=True)
+class CriticalSet:
+    """The critical set of one arm.
+
+    Attributes:
+        observe: params -> numbers by name, to be compiled; see `parts`.
+        parts: the names: ``distance``, and ``tangential`` and ``radial`` where the set lies on the
+            sphere of the ball; or ``residual``.
+        points: the set, (m, P), or None where it is not known.
+        predictions: by part.
+        certify: (params, key) -> upper bound by a Goldstein certificate, or None.
+    """
+
+    observe: Callable[[PyTree], dict[str, Array]]
+    parts: tuple[str, ...]
+    points: np.ndarray | None = None
+    predictions: dict[str, Prediction] = field(default_factory=dict)
+    certify: Callable[[PyTree, Array], Array] | None = None
+
+
+def critical_sets(study: Any, loss: SlicedLoss, start: PyTree, key: Array) -> list[CriticalSet]:
+    """The critical sets of a study of kind ``stationarity``, one for each arm.
+
+    Args:
+        study: the study.
+        loss: its minibatch loss.
+        start: one vector of parameters, for their shapes.
+        key: randomness of the moments that have no closed form.
+
+    Raises:
+        StudyError: the set does not fit the generator, or cannot be computed.
+    """
+    asked = study.critical_set
+    try:
+        if asked.kind == "points":
+            sets = [_stated(asked.values, start, radius) for radius in _radii(study)]
+        elif asked.kind == "residual":
+            sets = _residuals(study, loss, key)
+        elif study.generator.kind == "translation":
+            sets = [_translation(scheme, loss) for scheme in study.schemes.values()]
+        else:
+            analysis = analyze_scale(loss, start, key)
+            symmetric = study.generator.kind == "absolute_scale"
+            sets = [_scale(scheme, analysis, symmetric) for scheme in study.schemes.values()]
+    except ValueError as error:
+        raise StudyError(study.name, [f"critical_set: {error}"]) from None
+    _refuse_missing_parts(study, sets)
+    return sets
+
+
+def _radii(study: Any) -> list[float | None]:
+    return [getattr(scheme, "radius", None) for scheme in study.schemes.values()]
+
+
+def _refuse_missing_parts(study: Any, sets: list[CriticalSet]) -> None:
+    problems: list[str] = []
+    asked = [(f"orders.{i}", e.part, False) for i, e in enumerate(study.expect.orders)]
+    asked += [(f"constants.{i}", e.part, True) for i, e in enumerate(study.expect.constants)]
+    if study.expect.rare is not None:
+        asked.append(("rare", study.expect.rare.part, False))
+    by_arm = dict(zip(study.schemes, sets, strict=True))
+    for arms in noise_pairs(study) if study.expect.noise_effect is not None else []:
+        if not all(by_arm[arm].predictions for arm in arms):
+            problems.append(f"expect.noise_effect: no closed form is known for {arms[1]!r}")
+    for place, part, needs_prediction in asked:
+        for arm, found in zip(study.schemes, sets, strict=True):
+            if part not in found.parts:
+                problems.append(
+                    f"expect.{place}: the critical set of {arm!r} has no {part} part (its parts: "
+                    f"{', '.join(found.parts)}); it is not on the sphere of the arm's ball, or "
+                    "there is one parameter only"
+                )
+            elif needs_prediction and part not in found.predictions:
+                known = ", ".join(found.predictions) or "none"
+                problems.append(
+                    f"expect.{place}: no closed form is known for the {part} part of {arm!r} "
+                    f"(known: {known})"
+                )
+    if problems:
+        raise StudyError(study.name, list(dict.fromkeys(problems)))
+
+
+# --- known points ---------------------------------------------------------------------------------
+
+
+def known_set(
+    points: np.ndarray, radius: float | None, predictions: dict[str, Prediction] | None = None
+) -> CriticalSet:
+    """The set of known points, with the parts along and across the sphere where it lies on it."""
+    norms = np.linalg.norm(points, axis=1)
+    on_sphere = radius is not None and bool((norms >= radius * (1 - _ON_SPHERE)).all())
+    parts = ("distance",)
+    if on_sphere:
+        parts += ("tangential", "radial") if points.shape[1] > 1 else ("radial",)
+    rows = jnp.asarray(points, jnp.zeros(()).dtype)
+    observe = Partial(_distances, rows, jnp.asarray(radius, rows.dtype) if on_sphere else None)
+    return CriticalSet(observe, parts, points, predictions or {})
+
+
+def _distances(points: Array, radius: Array | None, params: PyTree) -> dict[str, Array]:
+    """Distance to the nearest point and, on a sphere, its parts along and below it."""
+    vector = ravel_pytree(params)[0]
+    offsets = vector[None] - points
+    nearest = jnp.argmin(jnp.sum(offsets**2, axis=1))
+    offset = offsets[nearest]
+    found: dict[str, Array] = {"critical_distance": jnp.linalg.norm(offset)}
+    if radius is not None:
+        axis = points[nearest] / jnp.linalg.norm(points[nearest])
+        if vector.size > 1:
+            found["tangential"] = jnp.linalg.norm(offset - jnp.vdot(offset, axis) * axis)
+        found["radial"] = jnp.maximum(radius - jnp.linalg.norm(vector), 0)
+    return found
+
+
+def _stated(values: Any, start: PyTree, radius: float | None) -> CriticalSet:
+    points = np.asarray(values, np.float64)
+    size = ravel_pytree(start)[0].size
+    if points.shape[1] != size:
+        raise ValueError(f"the points have {points.shape[1]} numbers, the generator {size}")
+    far = np.linalg.norm(points, axis=1).max()
+    if radius is not None and far > radius * (1 + _ON_SPHERE):
+        raise ValueError(f"a point of norm {far:.6g} lies outside the ball of radius {radius:g}")
+    return known_set(points, radius)
+
+
+def _translation(scheme: Any, loss: SlicedLoss) -> CriticalSet:
+    radius, noise = getattr(scheme, "radius", None), getattr(scheme, "noise_std", 0.0)
+    problem = TranslationProblem(
+        loss.source,
+        loss.target,
+        batch_size=loss.batch_size,
+        num_directions=loss.num_directions,
+        noise_std=noise,
+    )
+    if radius is None or np.linalg.norm(problem.minimizer) <= radius:
+        formula = "alpha (E|zeta|^2 + a^2 d^2/4) / (1 - alpha)"
+        if loss.num_directions > 1:
+            formula = "the stationary mean square of the linear recursion"
+        interior = Prediction(2, problem.stationary_mean_square_error, True, 0.0, formula)
+        return known_set(problem.minimizer[None], radius, {"distance": interior})
+    constrained = BallConstraint(problem, radius)
+    along = Prediction(
+        2, constrained.tangential_mean_square, False, 0.0, "alpha r d tr_T Var / (4 |c|)"
+    )
+    predictions = {"tangential": along} if problem.dim > 1 else {}
+    return known_set(constrained.critical_point[None], radius, predictions)
+
+
+def _scale(scheme: Any, analysis: ScaleAnalysis, symmetric: bool) -> CriticalSet:
+    radius, noise = getattr(scheme, "radius", None), getattr(scheme, "noise_std", 0.0)
+    points = analysis.critical_points(radius)
+    if len(points) == 0:
+        raise ValueError("the expected loss of this scale has no critical point in the ball")
+    found = known_set(points[:, None], radius)
+    spread = analysis.stationary_moment(noise, radius, symmetric)
+    if spread is None:
+        return found
+    formula = (
+        "alpha (Var phi + a^2) / (2 F'' - alpha E f''^2) at the minimizer"
+        if spread.moment == 2
+        else "alpha (E xi^2 + a^2) / (2 E xi), xi the slope beside the kink"
+    )
+    prediction = Prediction(
+        spread.moment, spread.value, spread.is_exact, spread.relative_error, formula
+    )
+    return CriticalSet(found.observe, found.parts, found.points, {"distance": prediction})
+
+
+# --- unknown sets ---------------------------------------------------------------------------------
+
+
+def _residuals(study: Any, loss: SlicedLoss, key: Array) -> list[CriticalSet]:
+    asked = study.critical_set
+    directions = None
+    if asked.num_directions is not None:
+        directions = sample_directions(key, asked.num_directions, loss.target.dim)
+    population = PopulationLoss(loss, directions)
+    sets = []
+    for radius in _radii(study):
+        bound = None if radius is None else jnp.asarray(radius, jnp.zeros(()).dtype)
+        certify = None
+        if asked.goldstein is not None:
+            if radius is not None and asked.goldstein.epsilon > radius:
+                raise ValueError(
+                    f"goldstein.epsilon {asked.goldstein.epsilon:g} exceeds the radius {radius:g}"
+                )
+            bounded = partial(_certificate, num_samples=asked.goldstein.num_samples)
+            certify = Partial(bounded, population, asked.goldstein.epsilon, bound)
+        observe = Partial(_residual, population, jnp.asarray(asked.scale), bound)
+        sets.append(CriticalSet(observe, ("residual",), certify=certify))
+    return sets
+
+
+def _residual(
+    population: PopulationLoss, scale: Array, radius: Array | None, params: PyTree
+) -> dict[str, Float[Array, ""]]:
+    gradient = jax.grad(population)(params)
+    return {"residual": gradient_mapping(params, gradient, scale, radius)}
+
+
+def _certificate(
+    population: PopulationLoss,
+    epsilon: Array,
+    radius: Array | None,
+    params: PyTree,
+    key: Array,
+    *,
+    num_samples: int,
+) -> Float[Array, ""]:
+    gradient = jax.grad(population)
+    return goldstein_certificate(
+        gradient, params, epsilon, key, num_samples=num_samples, radius=radius
+    ).upper

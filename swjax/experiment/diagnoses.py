@@ -1,0 +1,105 @@
+"""Which runs went wrong and how: the signatures of `swjax.monitor`, counted per cell."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import xarray as xr
+
+from swjax.experiment.build import build
+from swjax.experiment.study import Study
+from swjax.monitor import diagnose
+
+_NUM_DRAWS = 256
+# These are failures in every single run, and of every kind of study.
+BROKEN = ("diverged", "exploding")
+# A few runs among many start near the end, or fall no farther than their noise: no failure.
+_MOST_BY_CHANCE = 0.5
+
+
+class CellDiagnosis(NamedTuple):
+    """One failure signature at one scheme and step size.
+
+    Attributes:
+        arm: the scheme.
+        step_size: its step size.
+        signature: diverged, exploding, stalled or stuck.
+        num_runs: how many repetitions show it.
+        first_step: the earliest step from which on it shows.
+        evidence: what it rests on in the repetition where it shows first.
+        remedy: what to try.
+    """
+
+    arm: str
+    step_size: float
+    signature: str
+    num_runs: int
+    first_step: int
+    evidence: str
+    remedy: str
+
+
+def loss_between_batches(study: Study) -> float:
+    """The mean loss between two independent minibatches of the data: what a good run reaches."""
+    with jax.enable_x64(study.precision == "float64"):
+        loss = build(study).loss
+        same = dataclasses.replace(loss, apply=lambda params, x: x, source=loss.target)
+        value = jax.vmap(lambda key: same.value(None, same.draw(key)))
+        return float(
+            jax.jit(value)(jax.random.split(jax.random.key(study.seed), _NUM_DRAWS)).mean()
+        )
+
+
+def diagnoses(dataset: xr.Dataset, target_loss: float | None = None) -> list[CellDiagnosis]:
+    """Look at the recorded minibatch losses, and gradients, of every run.
+
+    Args:
+        dataset: results with `sample_loss` and `diverged_at`, without which nothing is found, and
+            with `max_step` where it was recorded.
+        target_loss: the loss that a good run reaches; None where that is not the question, and no
+            run is called stuck.
+
+    Returns:
+        One entry per scheme, step size and signature found; runs that do not move are listed when
+        they are more than half of the repetitions.
+    """
+    if "sample_loss" not in dataset or "diverged_at" not in dataset:
+        return []
+    may_stand_still = dataset.attrs.get("kind") == "stationarity"  # the long run is the question
+    found: list[CellDiagnosis] = []
+    for arm in dataset["arm"].values:
+        for size in dataset["step_size"].values:
+            cell = dataset.sel(arm=arm, step_size=size)
+            found += diagnoses_of_cell(cell, str(arm), float(size), target_loss)
+    if may_stand_still:
+        return [each for each in found if each.signature in BROKEN]
+    return found
+
+
+def diagnoses_of_cell(
+    cell: xr.Dataset, arm: str, step_size: float, target_loss: float | None = None
+) -> list[CellDiagnosis]:
+    """The same for one scheme and step size; see `diagnoses`."""
+    losses = cell["sample_loss"].transpose("repetition", "time").values
+    diverged_at = cell["diverged_at"].values
+    made_steps = np.isfinite(losses).any(axis=0)  # a coarse step size skips recorded times
+    if (diverged_at == -2).any() or not made_steps.any():
+        return []
+    steps = cell["time"].values[made_steps] / step_size
+    gradients = [None] * len(losses)
+    if "max_step" in cell:  # steps of SGD, divided by the step size, are gradients
+        longest = cell["max_step"].transpose("repetition", "time").values / step_size
+        gradients = list(longest[:, made_steps])
+    by_signature: dict[str, list[tuple[int, str, str]]] = {}
+    for row, norms, diverged in zip(losses[:, made_steps], gradients, diverged_at, strict=True):
+        for d in diagnose(
+            row, diverged_at=int(diverged), gradient_norms=norms, target_loss=target_loss
+        ):
+            at = d.step if diverged >= 0 else int(steps[d.step])
+            by_signature.setdefault(d.signature, []).append((at, d.evidence, d.remedy))
+    return [
+        CellDiagnosis(arm, step_size, signature, len(runs), *min(runs))
+        for signature, runs in by_signature.items()
+        if signature in BROKEN or len(runs) > _MOST_BY_CHANCE * len(losses)
+    ]
