@@ -12,7 +12,7 @@ from scipy.stats import binom
 import swjax
 from swjax import clarke, clarke_residual, descent_test
 from swjax.nonsmooth.clarke import zonoid_limiting_gradient, zonoid_support
-from swjax.nonsmooth.planar_arcs import arcs_of_the_plane
+from swjax.nonsmooth.lexicographic import arcs_of_the_plane
 
 key = jax.random.key
 

@@ -16,6 +16,7 @@ FLOORS = {
         "wasserstein1d",
         "sorting",
         "network",
+        "plane",
         "trajectories",
     },
     1: {

@@ -143,8 +143,8 @@ def sw2_sq_gaussians(
         )
     dim = len(means[0])
     covariances = (
-        _checked_covariance("covariance_x", covariance_x, dim),
-        _checked_covariance("covariance_y", covariance_y, dim),
+        checked_covariance("covariance_x", covariance_x, dim),
+        checked_covariance("covariance_y", covariance_y, dim),
     )
     dtype = working_dtype(*means, *covariances)
     means, covariances = (tuple(v.astype(dtype) for v in pair) for pair in (means, covariances))
@@ -154,11 +154,11 @@ def sw2_sq_gaussians(
             "directions are of no use here: with a covariance given as a number no mean over "
             "directions is taken. Leave them out."
         )
-    rule = tuple(v.astype(dtype) for v in _rule_for(dim, directions)) if both else None
+    rule = tuple(v.astype(dtype) for v in directions_and_weights(dim, directions)) if both else None
     return _value(means[0] - means[1], covariances, rule)
 
 
-def _rule_for(
+def directions_and_weights(
     dim: int, directions: ArrayLike | None
 ) -> tuple[Float[Array, "L d"], Float[Array, " L"]]:
     """The directions to average over, with weights."""
@@ -178,7 +178,7 @@ def _rule_for(
     return _sphere_rule(dim)
 
 
-def _checked_covariance(name: str, value: ArrayLike, dim: int) -> Array:
+def checked_covariance(name: str, value: ArrayLike, dim: int) -> Array:
     """A scalar variance or a covariance matrix, or an error that says why it is neither."""
     covariance = as_real_array(name, value)
     if covariance.shape not in ((), (dim, dim)):

@@ -5,11 +5,8 @@ changes only where two of its points project on the same number, so its k-th sma
 piecewise constant in `f`. Merging the breakpoints of the k-th points of both clouds gives at most
 `2 n^2` pieces in all, on each of which the k-th point of `x` is some `x_i` and that of `y` some
 `y_j`. A piece `[l, h]` contributes the integral of `(theta . D)^2`, `D = x_i - y_j`, which is
-`D^T M D` with
-
-    M = int_l^h theta theta^T df = (h - l)/2 I + (sin(h - l)/2) [[cos s, sin s], [sin s, -cos s]],
-
-`s = h + l`. Finding the pieces costs three sorts of `n^2` or `2 n^2` numbers.
+`D^T M D` with `M = int_l^h theta theta^T df`. Finding the pieces costs three sorts of `n^2` or
+`2 n^2` numbers.
 """
 
 from typing import NamedTuple
@@ -21,6 +18,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from swjax._checks import as_real_array, working_dtype
+from swjax.plane import crossing_angles, integrate_over_arcs
 
 
 class _Levels(NamedTuple):
@@ -42,12 +40,10 @@ class _Pieces(NamedTuple):
 def _levels(z: Float[Array, "n 2"]) -> _Levels:
     """Follow the rank of every point while the direction turns."""
     n = len(z)
-    dx, dy = (z[:, None, c] - z[None, :, c] for c in (0, 1))
+    difference = z[:, None] - z[None]
+    dx, dy = difference[..., 0], difference[..., 1]
     same = (dx == 0) & (dy == 0)
-    # The angle in [0, pi) of the direction orthogonal to z_i - z_j; pi, that is never, for equal
-    # points. It is bitwise symmetric in i and j.
-    across = jnp.where(dx == 0, jnp.abs(dy), -jnp.sign(dx) * dy)
-    angle = jnp.arctan2(jnp.abs(dx), jnp.where(same, -1, across))
+    angle = crossing_angles(difference)
     # There, point i passes below point j if it began above it, and above if it began below.
     above = jnp.where(dx == 0, dy < 0, dx > 0)
     sign = jnp.where(same, 0, jnp.where(above, -1, 1))
@@ -94,11 +90,7 @@ def _pieces(x: Float[Array, "n 2"], y: Float[Array, "n 2"]) -> _Pieces:
 
 def _turned(pieces: _Pieces, gap: Float[Array, "pieces 2"]) -> Float[Array, "pieces 2"]:
     """`M D` for each piece."""
-    width, total = pieces.high - pieces.low, pieces.high + pieces.low
-    half, c, s = jnp.sin(width) / 2, jnp.cos(total), jnp.sin(total)
-    gx, gy = gap[:, 0], gap[:, 1]
-    turned = half[:, None] * jnp.stack([c * gx + s * gy, s * gx - c * gy], axis=1)
-    return width[:, None] / 2 * gap + turned
+    return integrate_over_arcs(pieces.low, pieces.high, gap)
 
 
 @jax.custom_jvp

@@ -8,9 +8,10 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from swjax.nonsmooth.planar_arcs import arcs_of_the_plane
+from swjax.plane import arcs, crossing_angles, integrate_over_arcs, middle_directions
 from swjax.population.order_statistics import bernstein
 
 # Numbers kept at a time while directions are summed over.
@@ -95,6 +96,25 @@ def mean_gradient(x, y, v, a, b, thetas, matrices, batch_size):
         return total + jnp.tensordot(share, blocks, axes=1, precision="highest"), None
 
     return jax.lax.scan(add_chunk, jnp.zeros_like(x), chunks)[0]
+
+
+def arcs_of_the_plane(
+    x: Float[Array, "n 2"], v: Float[Array, "n 2"], y: Float[Array, "m 2"]
+) -> tuple[Float[Array, "arcs 2"], Float[Array, "arcs 2 2"]]:
+    """The middle direction of every arc of constant orders, and the mean of `theta theta^T` on it.
+
+    Coinciding points of `x`, ordered by `v`, change order at the angle orthogonal to the difference
+    of their `v`. The matrices sum to half the identity.
+    """
+    i, j = np.triu_indices(x.shape[0], 1)
+    apart = x[i] - x[j]
+    tied = jnp.all(apart == 0, axis=1, keepdims=True)
+    k, l = np.triu_indices(y.shape[0], 1)
+    differences = jnp.concatenate([jnp.where(tied, v[i] - v[j], apart), y[k] - y[l]])
+    low, high = arcs(crossing_angles(differences))
+    identity = jnp.eye(2, dtype=x.dtype)[None]
+    matrices = integrate_over_arcs(low[:, None], high[:, None], identity) / np.pi
+    return middle_directions(low, high), matrices
 
 
 @partial(jax.jit, static_argnames="batch_size")

@@ -4,9 +4,7 @@ The order of projected points changes only at the angles orthogonal to the diffe
 them. On an arc `[l, h]` between such angles the expected order statistics are linear in the
 direction, `E[t_(k:n)] = theta . V_k` and `E[y_(k:n)] = theta . U_k` with vectors `V_k` and `U_k` of
 the plane, so that the integral of their product over the arc is `V_k^T M U_k` with
-
-    M = int_l^h theta theta^T dphi = [[(h-l)/2 + S, C], [C, (h-l)/2 - S]],
-    S = cos(h+l) sin(h-l) / 2,   C = sin(h+l) sin(h-l) / 2.
+`M = int_l^h theta theta^T dphi`.
 
 The target never changes: its arcs, the `U_k`, and the integrals of `theta theta^T U_k` from 0 to
 each of its angles are computed once. An evaluation then runs over the arcs of the outputs alone.
@@ -21,6 +19,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from swjax.plane import arcs, crossing_angles, integrate_over_arcs, middle_directions
 from swjax.population.order_statistics import bernstein, expected_order_statistics, order_weights
 from swjax.sorting import argsort, put_rows
 
@@ -63,9 +62,8 @@ def prepare_plane(
             f"{size} stored numbers, more than {_TABLE_LIMIT}. Pass directions="
             "equispaced_directions(num) to integrate numerically, or use fewer target points."
         )
-    breaks = np.concatenate([[0.0], np.sort(_crossing_angles(np, target_points)), [np.pi]])
-    middle = (breaks[1:] + breaks[:-1]) / 2
-    keys = np.stack([np.cos(middle), np.sin(middle)], axis=-1) @ target_points.T
+    low, high = arcs(_crossing_angles_of_pairs(target_points, np), np)
+    keys = middle_directions(low, high, np) @ target_points.T
     features = expected_order_statistics(keys, target_points, target_weights, n) / n
     mix = None
     if np.ptp(source_weights):
@@ -74,12 +72,12 @@ def prepare_plane(
         mix = order_weights(source_weights, n).T
         if mix.shape[0] < n:
             features, mix = mix @ features, np.eye(mix.shape[0])
-    pieces = _integrated(np, breaks[:-1], breaks[1:], features)
+    pieces = integrate_over_arcs(low[:, None], high[:, None], features, np)
     integrals = np.cumsum(np.pad(pieces, ((1, 0), (0, 0), (0, 0))), axis=0)
     return Plane(
         weights=_array(source_weights),
         target_sq=_array(target_weights @ np.sum(target_points**2, axis=1)),
-        breaks=_array(breaks),
+        breaks=_array(np.append(low, np.pi)),
         features=_array(features),
         integrals=_array(integrals),
         mix=None if mix is None else _array(mix),
@@ -113,21 +111,16 @@ def _loss_and_gradient(plane: Plane, outputs: Array) -> tuple[Array, Array]:
 
 def _paired_target(plane: Plane, outputs: Array) -> Array:
     """`int_0^pi theta theta^T beta_{rank of i at phi}(phi) dphi` for every output i, `(N, 2)`."""
-    angles = jnp.sort(_crossing_angles(jnp, outputs))
-    size = max(
-        1, min(_CHUNK_SIZE // max(2 * outputs.size, plane.features[0].size), angles.size + 1)
-    )
-    padding = -(angles.size + 1) % size
-    ends = jnp.full((1 + padding,), jnp.pi, angles.dtype)
-    low = jnp.concatenate([jnp.zeros(1, angles.dtype), angles, ends[1:]])
-    high = jnp.concatenate([angles, ends])
+    low, high = arcs(_crossing_angles_of_pairs(outputs, jnp))
+    size = max(1, min(_CHUNK_SIZE // max(2 * outputs.size, plane.features[0].size), low.size))
+    padding = (0, -low.size % size)
+    low, high = (jnp.pad(ends, padding, constant_values=np.pi) for ends in (low, high))
 
     def add_chunk(total: Array, arcs: tuple[Array, Array]) -> tuple[Array, None]:
         low, high = arcs
-        middle = lax.stop_gradient((low + high) / 2)
-        directions = jnp.stack([jnp.cos(middle), jnp.sin(middle)])
+        directions = middle_directions(lax.stop_gradient(low), lax.stop_gradient(high))
         projected = jnp.matmul(
-            lax.stop_gradient(outputs), directions, precision=lax.Precision.HIGHEST
+            lax.stop_gradient(outputs), directions.T, precision=lax.Precision.HIGHEST
         )
         order = argsort(projected)
         mass = _sorted_mass(plane, _features_over(plane, low, high), order)
@@ -146,10 +139,11 @@ def _features_over(plane: Plane, low: Array, high: Array) -> Array:
     first_end = jnp.where(one_arc, high, plane.breaks[first_arc + 1])
     last_start = jnp.where(one_arc, high, plane.breaks[last_arc])
     between = plane.integrals[last_arc] - plane.integrals[first_arc + 1]
+    over = lambda low, high, features: integrate_over_arcs(low[:, None], high[:, None], features)
     return (
-        _integrated(jnp, low, first_end, plane.features[first_arc])
+        over(low, first_end, plane.features[first_arc])
         + jnp.where(one_arc[:, None, None], 0, between)
-        + _integrated(jnp, last_start, high, plane.features[last_arc])
+        + over(last_start, high, plane.features[last_arc])
     )
 
 
@@ -168,25 +162,10 @@ def _sum_over_arcs(order: Array, mass: Array) -> Array:
     return jnp.stack(own, axis=1)
 
 
-def _integrated(xp: ModuleType, low: Any, high: Any, vectors: Any) -> Any:
-    """`int_low^high theta theta^T dphi` applied to vectors `(arcs, K, 2)`."""
-    width, total = (high - low)[:, None], (high + low)[:, None]
-    half_sine = xp.sin(width) / 2
-    s, c = xp.cos(total) * half_sine, xp.sin(total) * half_sine
-    v, w = vectors[..., 0], vectors[..., 1]
-    return xp.stack([(width / 2 + s) * v + c * w, c * v + (width / 2 - s) * w], axis=-1)
-
-
-def _crossing_angles(xp: ModuleType, points: Any) -> Any:
-    """The angles in [0, pi] at which two of the points have the same projection.
-
-    Two equal points get the angle 0, which ends no arc, and no derivative.
-    """
+def _crossing_angles_of_pairs(points: Any, xp: ModuleType) -> Any:
+    """The angles at which two of the points have the same projection, pair by pair."""
     i, j = np.triu_indices(points.shape[0], 1)
-    difference = points[j] - points[i]
-    equal = xp.all(difference == 0, axis=-1)
-    x, y = xp.where(equal, 0, difference[:, 0]), xp.where(equal, -1, difference[:, 1])
-    return xp.minimum((xp.arctan2(y, x) + xp.pi / 2) % xp.pi, xp.pi)
+    return crossing_angles(points[j] - points[i], xp)
 
 
 def _array(values: Any) -> Array:

@@ -6,6 +6,8 @@ the one that matches the laws: the population loss is that of minibatches.
 """
 
 from swjax.problems.ball import BallConstraint as BallConstraint
+from swjax.problems.collinear import CollinearPoints as CollinearPoints
+from swjax.problems.free_points import TwoFreePoints as TwoFreePoints
 from swjax.problems.kink import AttractingKink as AttractingKink
 from swjax.problems.linear import LinearGaussian as LinearGaussian
 from swjax.problems.scale import GaussianScale as GaussianScale
