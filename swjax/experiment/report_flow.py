@@ -73,11 +73,11 @@ def loss_to_show(ran: xr.Dataset) -> tuple[str, str]:
 def _order(study: FlowStudy, ran: xr.Dataset, arm: str) -> Sketch:
     distances = run_distances(study, ran)
     one_time = ran.drop_vars("distance").assign(distance=distances.values)
-    order = order_of_arm(study, ran, arm)
+    order, what = order_of_arm(study, ran, arm), distances.words.rstrip(",")
     return (
         "order",
         "Order of convergence",
-        f"Mean over repetitions of {distances.words.rstrip(',')}, {_ORDER} {_words_of_order(order)}",
+        f"Mean over repetitions of {what}, {_ORDER} {_words_of_order(order)}",
         lambda ax: plot.order_plot(
             one_time,
             ax,
