@@ -31,6 +31,17 @@ class AveragedLoss:
         """The mean over the draws, a scalar, differentiable in the parameters."""
         return jnp.mean(self._values(params))
 
+    def halves(self) -> tuple["AveragedLoss", "AveragedLoss"]:
+        """The means over the first and over the second half of the draws, which are independent.
+
+        Half the difference of what is computed from the one and from the other is an estimate of
+        the error of what is computed from all.
+        """
+        middle = self._draws.x.shape[0] // 2
+        first = jax.tree.map(lambda leaf: leaf[:middle], self._draws)
+        second = jax.tree.map(lambda leaf: leaf[middle:], self._draws)
+        return AveragedLoss(self._loss, first), AveragedLoss(self._loss, second)
+
     def estimate(self, params: PyTree) -> Estimate:
         """The mean over the draws and its standard error.
 
