@@ -1,13 +1,15 @@
 """Settings of the documentation site. Formulas become MathML at build time: no network needed."""
 
-from importlib.metadata import version
+import re
+from importlib import metadata
+from pathlib import Path
 
 from docutils import nodes
 from latex2mathml.converter import convert
 
 project = "swjax"
 author = "The swjax authors"
-release = version("swjax")
+release = metadata.version("swjax")
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "myst_parser"]
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
 myst_heading_anchors = 3
@@ -18,7 +20,10 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
-suppress_warnings = ["myst.header"]
+napoleon_use_ivar = True
+napoleon_attr_annotations = False
+default_role = "code"
+suppress_warnings = ["myst.header", "ref.python"]  # names such as `shape` are not links
 
 
 def _visit_inline(self, node: nodes.math) -> None:
@@ -31,6 +36,27 @@ def _visit_block(self, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+def _escape(app, what, name, obj, options, lines: list[str]) -> None:
+    """Docstrings write |u| and u * v as in mathematics: no markup outside of backticks."""
+    for i, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...")):
+            parts = re.split(r"(`+[^`]*`+)", line)
+            parts[::2] = [re.sub(r"([|*])", r"\\\1", text) for text in parts[::2]]
+            lines[i] = "".join(parts)
+
+
+def _include_readme(app, docname: str, source: list[str]) -> None:
+    """The front page is the README, its links seen from this folder."""
+    if docname == "index":
+        readme = (Path(__file__).parent.parent / "README.md").read_text()
+        text = readme.split("<!-- intro -->")[1].split("<!-- end -->")[0]
+        text = re.sub(r"\[([^]]*)\]\([^)]*/\)", r"`\1`", text)  # a folder is no page
+        text = re.sub(r"\]\((configs|experiments)/", r"](../\1/", text).replace("](docs/", "](")
+        source[0] = source[0].replace("<!-- readme -->", text)
+
+
 def setup(app):
-    """Register the MathML renderer."""
+    """Register the MathML renderer, and what makes docstrings and README fit."""
+    app.connect("autodoc-process-docstring", _escape, priority=400)  # before napoleon, at 500
+    app.connect("source-read", _include_readme)
     app.add_html_math_renderer("mathml", (_visit_inline, None), (_visit_block, None))

@@ -295,7 +295,7 @@ class GaussianScale(ScaleProblem):
 
     @cached_property
     def best_scale(self) -> float:
-        """`(1/n) sum_k (E g_(k:n))^2` for standard Gaussian `g`; see `gaussian_shrinkage`."""
+        """`gaussian_shrinkage(n)`: the mean square of expected Gaussian order statistics."""
         return gaussian_shrinkage(self.batch_size)
 
 
