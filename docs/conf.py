@@ -45,6 +45,11 @@ def _escape(app, what, name, obj, options, lines: list[str]) -> None:
             lines[i] = "".join(parts)
 
 
+def _skip(app, what, name, obj, skip, options) -> bool | None:
+    """Fields of named tuples are told by their class: `Alias for field number 3` says nothing."""
+    return True if type(obj).__name__ == "_tuplegetter" else None
+
+
 def _include_readme(app, docname: str, source: list[str]) -> None:
     """The front page is the README, its links seen from this folder."""
     if docname == "index":
@@ -58,5 +63,6 @@ def _include_readme(app, docname: str, source: list[str]) -> None:
 def setup(app):
     """Register the MathML renderer, and what makes docstrings and README fit."""
     app.connect("autodoc-process-docstring", _escape, priority=400)  # before napoleon, at 500
+    app.connect("autodoc-skip-member", _skip)
     app.connect("source-read", _include_readme)
     app.add_html_math_renderer("mathml", (_visit_inline, None), (_visit_block, None))
