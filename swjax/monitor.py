@@ -17,7 +17,7 @@ Signature = Literal["diverged", "exploding", "stalled", "stuck"]
 # A change must exceed this many standard errors. Several windows are looked at, hence not two.
 _NUM_ERRORS = 4.0
 _NUM_BATCHES = 8
-_FEWEST_STEPS = 64
+FEWEST_STEPS = 64
 
 _REMEDIES: dict[Signature, str] = {
     "diverged": (
@@ -136,7 +136,7 @@ def diagnose(
     found = _divergence(values, int(np.asarray(diverged_at)), growth, norms)
     if found is None and norms is not None:
         found = _explosion(norms, growth)
-    if found is None and len(values) >= _FEWEST_STEPS:
+    if found is None and len(values) >= FEWEST_STEPS:
         target = None if target_loss is None else float(np.asarray(target_loss))
         found = _standstill(values, target, least_decrease, high)
     if found is None:
@@ -155,9 +155,9 @@ def _divergence(
         return "diverged", diverged_at, text
     if bad.size:
         return "diverged", int(bad[0]), f"The loss at step {bad[0]} is {values[bad[0]]}{before}"
-    if len(values) < _FEWEST_STEPS:
+    if len(values) < FEWEST_STEPS:
         return None
-    first, last = values[: _FEWEST_STEPS // 8].mean(), values[-(len(values) // 4) :].mean()
+    first, last = values[: FEWEST_STEPS // 8].mean(), values[-(len(values) // 4) :].mean()
     if last > growth * first > 0:
         step = int(np.argmax(values > growth * first))
         return "diverged", step, f"The mean loss grew from {first:.3g} to {last:.3g}."
@@ -181,7 +181,7 @@ def _explosion(norms: np.ndarray, growth: float) -> tuple[Signature, int, str] |
     if bad.size:
         return "exploding", int(bad[0]), f"The gradient at step {bad[0]} has norm {norms[bad[0]]}."
     quarter = len(norms) // 4
-    if len(norms) < _FEWEST_STEPS:
+    if len(norms) < FEWEST_STEPS:
         return None
     first, last = norms[:quarter].max(), norms[-quarter:].max()
     if not last > growth * first:

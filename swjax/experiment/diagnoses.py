@@ -9,11 +9,14 @@ import xarray as xr
 
 from swjax.experiment.build import build
 from swjax.experiment.study import Study
-from swjax.monitor import diagnose
+from swjax.monitor import FEWEST_STEPS, diagnose
 
 _NUM_DRAWS = 256
 # These are failures in every single run, and of every kind of study.
 BROKEN = ("diverged", "exploding")
+# Kinds of study in which a level loss is no failure: the long run is the question, or the flow says
+# where a run should be, and how near it is.
+STANDING_STILL = ("stationarity", "flow")
 # A few runs among many start near the end, or fall no farther than their noise: no failure.
 _MOST_BY_CHANCE = 0.5
 
@@ -66,7 +69,7 @@ def diagnoses(dataset: xr.Dataset, target_loss: float | None = None) -> list[Cel
     """
     if "sample_loss" not in dataset or "diverged_at" not in dataset:
         return []
-    may_stand_still = dataset.attrs.get("kind") == "stationarity"  # the long run is the question
+    may_stand_still = dataset.attrs.get("kind") in STANDING_STILL
     found: list[CellDiagnosis] = []
     for arm in dataset["arm"].values:
         for size in dataset["step_size"].values:
@@ -86,6 +89,14 @@ def diagnoses_of_cell(
     made_steps = np.isfinite(losses).any(axis=0)  # a coarse step size skips recorded times
     if (diverged_at == -2).any() or not made_steps.any():
         return []
+    if made_steps.sum() < FEWEST_STEPS:  # too few to see more than numbers that are not finite
+        broken = (diverged_at >= 0) | ~np.isfinite(losses[:, made_steps]).all(axis=1)
+        if "max_step" in cell:
+            broken |= (
+                ~np.isfinite(cell["max_step"].transpose("repetition", "time")).all("time").values
+            )
+        if not broken.any():
+            return []
     steps = cell["time"].values[made_steps] / step_size
     gradients = [None] * len(losses)
     if "max_step" in cell:  # steps of SGD, divided by the step size, are gradients

@@ -10,7 +10,7 @@ from rich.console import Console
 from swjax.experiment.build import Problem
 from swjax.experiment.cell import place_times
 from swjax.experiment.chunks import ArmProgram, Interrupted
-from swjax.experiment.diagnoses import BROKEN, diagnoses_of_cell
+from swjax.experiment.diagnoses import BROKEN, STANDING_STILL, diagnoses_of_cell
 from swjax.experiment.machine import describe_machine, now
 from swjax.experiment.progress import SweepProgress
 from swjax.experiment.reference import flow_of_arm, reference_dataset
@@ -153,6 +153,6 @@ def _run_cell(
         if num_diverged:
             cell.remark = f"; {num_diverged} diverged"
     for found in diagnoses_of_cell(dataset, arm, step_size):
-        if study.kind != "stationarity" or found.signature in BROKEN:
+        if study.kind not in STANDING_STILL or found.signature in BROKEN:
             progress.say(f"    {found.num_runs} runs {found.signature}: {found.remedy}")
     return cell.seconds

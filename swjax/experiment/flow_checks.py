@@ -141,6 +141,8 @@ def _limits_problems(study: "FlowStudy") -> list[str]:
     wants_bias = asked.bias is not None or asked.bias_order is not None
     if wants_bias and not study.record.path:
         found.append("expect.limits: the bias needs the mean path; set `record.path: true`")
+    if len(study.step_sizes) == asked.degree + 1 == _FEWEST:
+        found.append("expect.limits.degree: 2 needs at least four step sizes, to see a misfit")
     if study.reference.kind not in ("closed_form", "population"):
         found.append(
             "expect.limits: the equations need the expected loss, exactly: reference "

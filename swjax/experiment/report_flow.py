@@ -135,6 +135,7 @@ def _limits(study: FlowStudy, ran: xr.Dataset, arm: str) -> Iterator[Sketch]:
             squares.shares,
             ax,
             tolerance=asked.fluctuation,
+            degree=asked.degree,
             label=r"mean of  $|u_\alpha(s) - u(s)|^2 / \alpha$, share of trace P(s)",
         ),
     )
@@ -151,6 +152,7 @@ def _limits(study: FlowStudy, ran: xr.Dataset, arm: str) -> Iterator[Sketch]:
             biases.shares,
             ax,
             tolerance=asked.bias,
+            degree=asked.degree,
             label=r"mean of  $u_\alpha(s) - u(s)$ by $\alpha$, share of b(s)",
         ),
     )
@@ -238,7 +240,7 @@ _FLUCTUATION = (
     "size, with three standard errors, against the closed form at every step size and its limit."
 )
 _LIMIT = (
-    "Means over repetitions with three standard errors, and the line through them, read off at "
+    "Means over repetitions with three standard errors, and the curve through them, read off at "
     "step size zero with its 95 % interval; the band is what counts as equal."
 )
 LOSS_CAPTIONS = {

@@ -78,6 +78,7 @@ def limit_as_steps_vanish(
     ax: Axes | None = None,
     *,
     tolerance: float | None = None,
+    degree: int = 1,
     label: str = "share of the limit",
 ) -> Axes:
     """A quantity as a share of its predicted limit, by step size, and its extrapolation to zero.
@@ -87,6 +88,7 @@ def limit_as_steps_vanish(
         shares: (k, R), one for every run; those that are not finite are left out.
         ax: where to draw; a new figure if not given.
         tolerance: half the width of a band around 1; shaded.
+        degree: of the polynomial in the step size that is fitted.
         label: of the vertical axis.
 
     Returns:
@@ -115,12 +117,12 @@ def limit_as_steps_vanish(
             markersize=4.5,
             label="measured, three standard errors",
         )
-        if len(steps) > 2:
-            found = extrapolate_to_zero(steps, values)
-            ends = np.array([0.0, 1.05 * steps.max()])
-            line = found.coefficients[0] + found.coefficients[1] * ends
-            words = f"line through them, at zero {found.limit:.4f} [{found.low:.4f}, "
-            ax.plot(ends, line, color=FIT, label=f"{words}{found.high:.4f}]")
+        if len(steps) > degree + 1:
+            found = extrapolate_to_zero(steps, values, degree=degree)
+            along = np.linspace(0.0, 1.05 * steps.max(), 50)
+            line = np.polynomial.polynomial.polyval(along, found.coefficients)
+            words = f"curve through them, at zero {found.limit:.4f} [{found.low:.4f}, "
+            ax.plot(along, line, color=FIT, label=f"{words}{found.high:.4f}]")
             half = [[found.limit - found.low], [found.high - found.limit]]
             ax.errorbar(0, found.limit, half, fmt="s", color=FIT, markersize=4.5)
         ax.set_xlim(-0.04 * steps.max(), 1.08 * steps.max())
