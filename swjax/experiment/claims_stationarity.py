@@ -25,6 +25,7 @@ from swjax.experiment.stationary_statistics import (
     parts_arms,
     parts_of,
     per_run,
+    shares_of_prediction,
 )
 from swjax.experiment.study import StationarityStudy
 
@@ -88,7 +89,7 @@ def _measurements(
                     if np.isfinite(numbers).sum() < 2:
                         continue
                     more = {}
-                    if prediction and {"rms": 2, "mean": 1}.get(statistic) == prediction.moment:
+                    if prediction and name == prediction.name:
                         more = {"exact": prediction.value(size), "is_exact": prediction.is_exact}
                     text = f"{name} of the {PHRASE_OF[part]}"
                     found.append(measurement(text, arm, size, mean_interval(numbers), **more))
@@ -150,21 +151,16 @@ def _constant_claim(
     critical: CriticalSet,
 ) -> dict:
     prediction = critical.predictions[part]
-    what = "mean square" if prediction.moment == 2 else "mean"
     regime = "at every step size" if prediction.is_exact else "as the step size tends to 0"
     text = (
-        f"{several(list(study.schemes), arm)}in the long run the {what} of the {PHRASE_OF[part]} "
-        f"is {prediction.formula} {regime}, as a share of it"
+        f"{several(list(study.schemes), arm)}in the long run the {prediction.name} of the "
+        f"{PHRASE_OF[part]} is {prediction.formula} {regime}, as a share of it"
     )
-    values = after_burn_in(study, dataset, part).sel(arm=[arm])
-    runs = per_run(values, "rms" if prediction.moment == 2 else "mean").sel(arm=arm).values
-    exact = np.array([prediction.value(size) for size in study.step_sizes])
+    shares = shares_of_prediction(study, dataset, arm, part, prediction)
     note = left_out(dataset, arm)
     if prediction.error:
         note = f"The closed form is known to {prediction.error:.1%}. {note}".strip()
-    return _share_claim(
-        text, study, runs / exact[:, None], 0 if prediction.is_exact else 1, tolerance, note
-    )
+    return _share_claim(text, study, shares, 0 if prediction.is_exact else 1, tolerance, note)
 
 
 def _noise_claim(
@@ -176,20 +172,22 @@ def _noise_claim(
 ) -> dict:
     part = next(iter(sets[more].predictions))
     low, high = sets[less].predictions[part], sets[more].predictions[part]
-    statistic = "rms" if high.moment == 2 else "mean"
-    runs = per_run(after_burn_in(study, dataset, part), statistic)
-    added = (runs.sel(arm=more) - runs.sel(arm=less)).values
-    exact = np.array([high.value(size) - low.value(size) for size in study.step_sizes])
-    what = "mean square" if high.moment == 2 else "mean"
+    values = [
+        np.array([[each.value(size)] for size in study.step_sizes])
+        * shares_of_prediction(study, dataset, arm, part, each)
+        for arm, each in ((more, high), (less, low))
+    ]
     text = (
-        f"{more} against {less}: the noise adds to the {what} of the {PHRASE_OF[part]} what the "
-        "closed form says, as a share of it"
+        f"{more} against {less}: the noise adds to the {high.name} of the {PHRASE_OF[part]} what "
+        "the closed form says, as a share of it"
     )
     note = " ".join(filter(None, (left_out(dataset, arm) for arm in (less, more))))
     degree = 0 if high.is_exact else 1
     expect = study.expect.noise_effect
     assert expect is not None
-    return _share_claim(text, study, added / exact[:, None], degree, expect.tolerance, note)
+    exact = np.array([high.value(size) - low.value(size) for size in study.step_sizes])
+    shares = (values[0] - values[1]) / exact[:, None]
+    return _share_claim(text, study, shares, degree, expect.tolerance, note)
 
 
 def _share_claim(

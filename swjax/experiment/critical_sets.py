@@ -4,6 +4,7 @@ For every arm of a study: its points, the function that the compiled program app
 parameters at every recorded time, and what the closed form predicts.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,21 +32,31 @@ _ON_SPHERE = 1e-5
 
 
 class Prediction(NamedTuple):
-    """What theory says about a distance in the long run.
+    """What theory says about a distance in the long run: the mean of some function of it.
 
     Attributes:
-        moment: 2 if it is the mean square that is known, 1 if the mean.
-        value: step size -> its value.
+        name: what is known: ``mean square``, ``mean``, or a combination of moments in words.
+        quantity: (distances, step size) -> the function whose mean is known, entry by entry.
+        value: step size -> that mean.
         is_exact: at every step size; else it is the first term in the step size.
-        error: relative standard error of the value itself, where it comes from draws.
         formula: in words.
+        error: relative standard error of the value itself, where it comes from draws.
     """
 
-    moment: int
+    name: str
+    quantity: Callable[[np.ndarray, float], np.ndarray]
     value: Callable[[float], float]
     is_exact: bool
-    error: float
     formula: str
+    error: float = 0.0
+
+
+def _square(distances: np.ndarray, _: float) -> np.ndarray:
+    return distances**2
+
+
+def _itself(distances: np.ndarray, _: float) -> np.ndarray:
+    return distances
 
 
 @dataclass(frozen=True)
@@ -175,6 +186,8 @@ def _stated(values: Any, start: PyTree, radius: float | None) -> CriticalSet:
 
 def _translation(scheme: Any, loss: SlicedLoss) -> CriticalSet:
     radius, noise = getattr(scheme, "radius", None), getattr(scheme, "noise_std", 0.0)
+    if loss.p != 2:
+        return _translation_of_one_point(loss, radius, noise)
     problem = TranslationProblem(
         loss.source,
         loss.target,
@@ -186,14 +199,50 @@ def _translation(scheme: Any, loss: SlicedLoss) -> CriticalSet:
         formula = "alpha (E|zeta|^2 + a^2 d^2/4) / (1 - alpha)"
         if loss.num_directions > 1:
             formula = "the stationary mean square of the linear recursion"
-        interior = Prediction(2, problem.stationary_mean_square_error, True, 0.0, formula)
+        interior = Prediction(
+            "mean square", _square, problem.stationary_mean_square_error, True, formula
+        )
         return known_set(problem.minimizer[None], radius, {"distance": interior})
     constrained = BallConstraint(problem, radius)
-    along = Prediction(
-        2, constrained.tangential_mean_square, False, 0.0, "alpha r d tr_T Var / (4 |c|)"
-    )
+    formula = "alpha r d tr_T Var / (4 |c|)"
+    along = Prediction("mean square", _square, constrained.tangential_mean_square, False, formula)
     predictions = {"tangential": along} if problem.dim > 1 else {}
     return known_set(constrained.critical_point[None], radius, predictions)
+
+
+def _translation_of_one_point(loss: SlicedLoss, radius: float | None, noise: float) -> CriticalSet:
+    """One atom each: the loss is |theta . e|^p with e = u - c, whatever the batch.
+
+    That E |e|^2 stays the same means, with c_q = E |theta_1|^q,
+
+        2 p c_p E |e|^p - alpha p^2 c_(2p-2) E |e|^(2p-2) = alpha a^2 d    at every step size.
+    """
+    target = jnp.asarray(loss.target.points[0] - loss.source.points[0])
+    minimizer, p = np.asarray(target, np.float64), float(loss.p)
+    if radius is not None and np.linalg.norm(minimizer) > radius:
+        raise ValueError(f"for p = {p:g} the closed form needs the best shift inside the ball")
+    if loss.num_directions > 1 and p != 1:
+        raise ValueError(f"for p = {p:g} the closed form is that of one direction per step")
+    dim = minimizer.size
+    first, second = p * _sphere_moment(dim, p), p**2 * _sphere_moment(dim, 2 * p - 2)
+    if p == 1:  # then every gradient has length 1
+        quantity = lambda e, _: 2 * first * e
+        value = lambda step_size: step_size * (1 + noise**2 * dim)
+        name, formula = "2 c_1 times the mean", "alpha (1 + a^2 d)"
+    else:
+        quantity = lambda e, step_size: 2 * first * e**p - step_size * second * e ** (2 * p - 2)
+        value = lambda step_size: step_size * noise**2 * dim
+        name = f"balance 2 p c_p E D^{p:g} - alpha p^2 c_(2p-2) E D^{2 * p - 2:g} (p = {p:g})"
+        formula = "alpha a^2 d"
+    known = noise > 0 or p == 1
+    prediction = Prediction(name, quantity, value, True, formula)
+    return known_set(minimizer[None], radius, {"distance": prediction} if known else {})
+
+
+def _sphere_moment(dim: int, power: float) -> float:
+    """E |theta_1|^power on the unit sphere."""
+    log = math.lgamma(dim / 2) + math.lgamma((power + 1) / 2) - math.lgamma((power + dim) / 2)
+    return math.exp(log) / math.sqrt(math.pi)
 
 
 def _scale(scheme: Any, analysis: ScaleAnalysis, symmetric: bool) -> CriticalSet:
@@ -210,8 +259,9 @@ def _scale(scheme: Any, analysis: ScaleAnalysis, symmetric: bool) -> CriticalSet
         if spread.moment == 2
         else "alpha (E xi^2 + a^2) / (2 E xi), xi the slope beside the kink"
     )
+    name, quantity = ("mean square", _square) if spread.moment == 2 else ("mean", _itself)
     prediction = Prediction(
-        spread.moment, spread.value, spread.is_exact, spread.relative_error, formula
+        name, quantity, spread.value, spread.is_exact, formula, spread.relative_error
     )
     return CriticalSet(found.observe, found.parts, found.points, {"distance": prediction})
 

@@ -12,11 +12,15 @@ from swjax.experiment.study import Study
 from swjax.monitor import FEWEST_STEPS, diagnose
 
 _NUM_DRAWS = 256
-# These are failures in every single run, and of every kind of study.
-BROKEN = ("diverged", "exploding")
-# Kinds of study in which a level loss is no failure: the long run is the question, or the flow says
-# where a run should be, and how near it is.
-STANDING_STILL = ("stationarity", "flow")
+# These are failures in every single run.
+_BROKEN = ("diverged", "exploding")
+# What counts as a failure of a run that stays finite, by kind of study. A level loss is none where
+# the flow says where a run should be. The long run may start below its level and rise to it.
+_WHERE_FINITE = {
+    "flow": _BROKEN,
+    "stationarity": (),
+    "training": ("diverged", "exploding", "stalled", "stuck"),
+}
 # A few runs among many start near the end, or fall no farther than their noise: no failure.
 _MOST_BY_CHANCE = 0.5
 
@@ -69,21 +73,24 @@ def diagnoses(dataset: xr.Dataset, target_loss: float | None = None) -> list[Cel
     """
     if "sample_loss" not in dataset or "diverged_at" not in dataset:
         return []
-    may_stand_still = dataset.attrs.get("kind") in STANDING_STILL
+    kind = dataset.attrs.get("kind", "training")
     found: list[CellDiagnosis] = []
     for arm in dataset["arm"].values:
         for size in dataset["step_size"].values:
             cell = dataset.sel(arm=arm, step_size=size)
-            found += diagnoses_of_cell(cell, str(arm), float(size), target_loss)
-    if may_stand_still:
-        return [each for each in found if each.signature in BROKEN]
+            found += diagnoses_of_cell(cell, str(arm), float(size), target_loss, kind=kind)
     return found
 
 
 def diagnoses_of_cell(
-    cell: xr.Dataset, arm: str, step_size: float, target_loss: float | None = None
+    cell: xr.Dataset,
+    arm: str,
+    step_size: float,
+    target_loss: float | None = None,
+    *,
+    kind: str = "training",
 ) -> list[CellDiagnosis]:
-    """The same for one scheme and step size; see `diagnoses`."""
+    """The same for one scheme and step size of a study of some kind; see `diagnoses`."""
     losses = cell["sample_loss"].transpose("repetition", "time").values
     diverged_at = cell["diverged_at"].values
     made_steps = np.isfinite(losses).any(axis=0)  # a coarse step size skips recorded times
@@ -102,15 +109,20 @@ def diagnoses_of_cell(
     if "max_step" in cell:  # steps of SGD, divided by the step size, are gradients
         longest = cell["max_step"].transpose("repetition", "time").values / step_size
         gradients = list(longest[:, made_steps])
+    is_finite = np.isfinite(losses[:, made_steps]).all(axis=1) & (diverged_at < 0)
     by_signature: dict[str, list[tuple[int, str, str]]] = {}
-    for row, norms, diverged in zip(losses[:, made_steps], gradients, diverged_at, strict=True):
+    for row, norms, diverged, finite in zip(
+        losses[:, made_steps], gradients, diverged_at, is_finite, strict=True
+    ):
         for d in diagnose(
             row, diverged_at=int(diverged), gradient_norms=norms, target_loss=target_loss
         ):
+            if finite and d.signature not in _WHERE_FINITE[kind]:
+                continue
             at = d.step if diverged >= 0 else int(steps[d.step])
             by_signature.setdefault(d.signature, []).append((at, d.evidence, d.remedy))
     return [
         CellDiagnosis(arm, step_size, signature, len(runs), *min(runs))
         for signature, runs in by_signature.items()
-        if signature in BROKEN or len(runs) > _MOST_BY_CHANCE * len(losses)
+        if signature in _BROKEN or len(runs) > _MOST_BY_CHANCE * len(losses)
     ]

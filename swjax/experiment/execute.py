@@ -10,7 +10,7 @@ from rich.console import Console
 from swjax.experiment.build import Problem
 from swjax.experiment.cell import place_times
 from swjax.experiment.chunks import ArmProgram, Interrupted
-from swjax.experiment.diagnoses import BROKEN, STANDING_STILL, diagnoses_of_cell
+from swjax.experiment.diagnoses import diagnoses_of_cell
 from swjax.experiment.machine import describe_machine, now
 from swjax.experiment.progress import SweepProgress
 from swjax.experiment.reference import flow_of_arm, reference_dataset
@@ -152,7 +152,6 @@ def _run_cell(
         num_diverged = int((records["diverged_at"] >= 0).sum())
         if num_diverged:
             cell.remark = f"; {num_diverged} diverged"
-    for found in diagnoses_of_cell(dataset, arm, step_size):
-        if study.kind not in STANDING_STILL or found.signature in BROKEN:
-            progress.say(f"    {found.num_runs} runs {found.signature}: {found.remedy}")
+    for found in diagnoses_of_cell(dataset, arm, step_size, kind=study.kind):
+        progress.say(f"    {found.num_runs} of the runs {found.signature}: {found.remedy}")
     return cell.seconds

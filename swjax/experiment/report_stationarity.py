@@ -13,7 +13,7 @@ from swjax.convergence import extrapolate_to_zero
 from swjax.experiment import report_html as html
 from swjax.experiment.build import build
 from swjax.experiment.report_html import Column, Html, tag
-from swjax.experiment.stationary_statistics import VARIABLE_OF, after_burn_in, parts_of, per_run
+from swjax.experiment.stationary_statistics import VARIABLE_OF, parts_of, shares_of_prediction
 from swjax.experiment.study import StationarityStudy
 
 # Name, title, caption, draw: what `report_figures` makes a drawing of.
@@ -78,11 +78,8 @@ def _predictions(study: StationarityStudy, ran: xr.Dataset) -> Iterator[Sketch]:
     lines = []
     for arm, found in zip(study.schemes, critical, strict=True):
         for part, prediction in found.predictions.items():
-            statistic = "rms" if prediction.moment == 2 else "mean"
-            runs = per_run(after_burn_in(study, ran, part), statistic).sel(arm=arm)
-            sizes = runs["step_size"].values
-            exact = np.array([prediction.value(float(size)) for size in sizes])
-            lines.append((arm, sizes, runs.values / exact[:, None], prediction.is_exact))
+            shares = shares_of_prediction(study, ran, arm, part, prediction)
+            lines.append((arm, ran["step_size"].values, shares, prediction.is_exact))
     if not lines:
         return
     tolerances = [each.tolerance for each in study.expect.constants]
@@ -110,7 +107,8 @@ def _fitted(sizes: np.ndarray, shares: np.ndarray, is_exact: bool) -> np.ndarray
 
 _QUANTILES = (
     "Root mean square over runs and over the time after burn-in; the band reaches from the median "
-    "(from the root mean square, where the median is zero) to the 95 % quantile. Broken lines have the slopes expected. Both axes are logarithmic."
+    "(from the root mean square, where the median is zero) to the 95 % quantile. Broken lines have "
+    "the slopes expected. Both axes are logarithmic."
 )
 _RESIDUAL = (
     "Distribution over runs and over the time after burn-in of the length of a projected gradient "

@@ -67,16 +67,22 @@ def _critical_set_problems(study: Any) -> list[str]:
                 f"known are those of {', '.join(_KNOWN)}. State it with {{kind: points, values: "
                 "...}, or use {kind: residual}"
             ]
-        if study.loss.p != 2:
+        if study.loss.p != 2 and not (generator == "translation" and _are_atoms(study)):
             return [
-                f"critical_set: the closed form is that of p = 2, not {study.loss.p:g}; state the "
-                "critical points with {kind: points, values: ...}"
+                f"critical_set: the closed form is that of p = 2, not {study.loss.p:g} (other "
+                "orders: translations of a single atom); state the critical points with {kind: "
+                "points, values: ...}"
             ]
         if generator == "translation" and study.loss.directions.kind != "uniform":
             return ["critical_set: the closed form of translations needs uniform directions"]
         if generator == "translation":
             return []
     return study._population_problems("critical_set")
+
+
+def _are_atoms(study: Any) -> bool:
+    laws = (study.source, study.target)
+    return all(law.kind == "discrete" and len(law.points) == 1 for law in laws)
 
 
 def _expectation_problems(study: Any) -> list[str]:

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from swjax.convergence import integrated_autocorrelation_time, mean_interval
+from swjax.experiment.critical_sets import Prediction
 from swjax.experiment.study import StationarityStudy
 
 # The variable in the results of each part.
@@ -57,6 +58,20 @@ def per_run(values: xr.DataArray, statistic: str) -> xr.DataArray:
     if statistic == "mean":
         return values.astype(float).mean("time", skipna=False)
     return values.astype(float).quantile(QUANTILE, "time", skipna=False).drop_vars("quantile")
+
+
+def shares_of_prediction(
+    study: StationarityStudy, dataset: xr.Dataset, arm: str, part: str, prediction: Prediction
+) -> np.ndarray:
+    """What was measured in each run, divided by what theory says: (step sizes, repetitions)."""
+    values = after_burn_in(study, dataset, part).sel(arm=arm).values.astype(float)
+    sizes = [float(size) for size in dataset["step_size"].values]
+    return np.stack(
+        [
+            prediction.quantity(rows, size).mean(axis=1) / prediction.value(size)
+            for rows, size in zip(values, sizes, strict=True)
+        ]
+    )
 
 
 def sampling(study: StationarityStudy, dataset: xr.Dataset) -> list[dict[str, Any]]:
