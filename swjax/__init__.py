@@ -24,8 +24,11 @@ from swjax.directions import sample_orthogonal_directions as sample_orthogonal_d
 from swjax.directions import sample_quasi_directions as sample_quasi_directions
 from swjax.exact import sw2_sq_exact_2d as sw2_sq_exact_2d
 from swjax.flows import Flow as Flow
+from swjax.flows import Fluctuations as Fluctuations
 from swjax.flows import energy_residual as energy_residual
+from swjax.flows import fluctuations as fluctuations
 from swjax.flows import gradient_flow as gradient_flow
+from swjax.flows import sample_gradient_covariance as sample_gradient_covariance
 from swjax.generalized import circular_slices as circular_slices
 from swjax.generalized import generalized_sw_pow as generalized_sw_pow
 from swjax.generalized import num_monomials as num_monomials
