@@ -1,5 +1,6 @@
 """What every script here does: run one study, say its verdict, save its figure."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from matplotlib.axes import Axes
 from rich.console import Console
 
 from swjax.experiment import Sweep, run
+from swjax.experiment.study import read_study
 from swjax.experiment.tables import verdict_table
 
 HERE = Path(__file__).parent
@@ -16,12 +18,12 @@ def run_study(config: str) -> Sweep:
     """Run `configs/<config>.yaml`, or continue it, and print its verdicts.
 
     Words on the command line, such as `repetitions=16`, override values of the study; the results
-    then go to `runs/<config>-changed`.
+    then go to `runs/<name of the study>-changed`.
     """
     console, overrides = Console(highlight=False), sys.argv[1:]
-    name = f"{config}-changed" if overrides else config
     study = HERE.parent / "configs" / f"{config}.yaml"
-    output = HERE.parent / "runs" / name
+    name = read_study(study).name
+    output = HERE.parent / "runs" / (f"{name}-changed" if overrides else name)
     sweep = run(study, output=output, overrides=overrides, console=console)
     console.print(verdict_table([sweep.summary]))
     console.print(f"Report: {sweep.folder / 'report.html'}", soft_wrap=True)
@@ -35,4 +37,12 @@ def save(ax: Axes) -> None:
     figure = ax.get_figure(root=True)
     assert figure is not None
     figure.savefig(path, dpi=120, metadata={"Software": None})
+    Console(highlight=False).print(f"Figure: {path}", soft_wrap=True)
+
+
+def save_from_report(sweep: Sweep, name: str) -> None:
+    """Save a figure of the report, by its name there, under the name of the script."""
+    path = HERE / "figures" / f"{Path(sys.argv[0]).stem}.png"
+    path.parent.mkdir(exist_ok=True)
+    shutil.copyfile(sweep.folder / "figures" / f"{name}.png", path)
     Console(highlight=False).print(f"Figure: {path}", soft_wrap=True)

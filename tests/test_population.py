@@ -13,6 +13,8 @@ from swjax.directions import equispaced_directions, sample_directions
 from swjax.losses import SlicedLoss
 from swjax.population import PopulationLoss, population_loss, sample_population_loss
 from swjax.population.order_statistics import bernstein, order_weights
+from swjax.problems import TwoPointScale, UniformScale
+from swjax.sliced import sw2_sq
 
 
 def translated(u, x):
@@ -189,6 +191,41 @@ def test_two_points_scaled_have_the_parabola_with_a_kink(x64):
     function = PopulationLoss(SlicedLoss(scaled, two, two, batch_size=2))
     u = jnp.linspace(-1.0, 1.0, 9)
     np.testing.assert_allclose(jax.vmap(function)(u), u**2 / 4 - jnp.abs(u) / 8 + 0.25, rtol=1e-14)
+
+
+def test_it_is_not_the_distance_between_the_laws(x64):
+    two = measures.Discrete(jnp.array([[-0.5], [0.5]]))
+    ones = jnp.ones((1, 1))
+    distance = lambda u: sw2_sq(u * two.points, two.points, ones)  # (|u| - 1)^2 / 4
+    for n, best in ((2, 0.25), (3, 0.375), (1, 0.0)):
+        function = PopulationLoss(SlicedLoss(scaled, two, two, batch_size=n))
+        # The laws agree at u = 1, where the loss is neither zero nor stationary; it is at `best`.
+        assert distance(1.0) == 0
+        assert function(1.0) >= 2 * 0.25 * (1 - best) - 1e-12
+        assert jax.grad(function)(1.0) > 0.3
+        assert abs(jax.grad(function)(best + 1e-9)) < 1e-6
+
+
+def test_the_bias_of_minibatches_where_the_laws_agree_vanishes_at_known_rates():
+    n = np.array([64, 256, 1024])
+    excess = lambda problem: [1 - problem(int(k)).best_scale for k in n]
+    slope = lambda values: np.diff(np.log(values)) / np.diff(np.log(n))
+    assert np.all(np.abs(slope(excess(TwoPointScale)) + 0.5) < 0.02)  # common atoms
+    assert np.all(np.abs(slope(excess(UniformScale)) + 1) < 0.02)  # a continuous law
+
+
+def test_the_bias_of_minibatches_vanishes_fast_where_cumulative_weights_never_agree(x64):
+    x = measures.Discrete(jnp.array([[0.0], [1.0]]), jnp.array([0.5, 0.5]))
+    y = measures.Discrete(jnp.array([[0.0], [2.0]]), jnp.array([0.9, 0.1]))
+    limit = 0.1 * 1 + 0.4 * 1  # the monotone plan: 0.1 from 1 to 2, 0.4 from 1 to 0
+    gaps = [
+        population_loss(SlicedLoss(scaled, x, y, batch_size=n), jnp.asarray(1.0)) - limit
+        for n in (20, 40, 80)
+    ]
+    assert gaps[0] > 0
+    rates = np.log(np.array(gaps[:-1]) / np.array(gaps[1:])) / np.array([20, 40])
+    assert np.all(rates > 0.05)
+    assert gaps[2] < 1e-3
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])

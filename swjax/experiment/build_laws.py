@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from swjax import measures
@@ -32,6 +33,8 @@ def build_laws(study: Study) -> tuple[Measure, Measure]:
 def _law(study: Study, place: str, number: int) -> Measure:
     law: Any = getattr(study, place)
     settings = law.model_dump(exclude={"kind", "shift", "num_atoms"}, exclude_none=True)
+    if "covariance" in settings:
+        settings["covariance"] = np.asarray(settings["covariance"])
     makers = {"file": measures.from_file, "discrete": _atoms}
     try:
         make = makers.get(law.kind) or getattr(measures, law.kind)

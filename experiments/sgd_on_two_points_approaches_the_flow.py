@@ -1,0 +1,6 @@
+"""Off its kink, SGD on the scale of two points is within order 1/2 of the flow."""
+
+from _claim import run_study, save_from_report
+
+if __name__ == "__main__":
+    save_from_report(run_study("theorem1/two_points_order"), "order")

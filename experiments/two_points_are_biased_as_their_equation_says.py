@@ -1,0 +1,6 @@
+"""Fluctuation and bias on the scale of two points tend to the solutions of their equations."""
+
+from _claim import run_study, save_from_report
+
+if __name__ == "__main__":
+    save_from_report(run_study("theorem1/two_points_limits"), "limit-bias")
