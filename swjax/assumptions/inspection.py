@@ -276,7 +276,11 @@ class _Reader:
 
     def _scan(self, params: dict, parts: list[Value], shapes: list) -> list[Value]:
         body, length = params["jaxpr"], params["length"]
-        split = params["num_consts"], params["num_consts"] + params["num_carry"]
+        if "ft_in" in params:  # JAX 0.11 and later
+            num_consts, num_carry = (len(tuple(tree)) for tree in params["ft_in"].unpack()[:2])
+        else:
+            num_consts, num_carry = params["num_consts"], params["num_carry"]
+        split = num_consts, num_consts + num_carry
         consts, carry, stacked = parts[: split[0]], parts[split[0] : split[1]], parts[split[1] :]
         parts = [self._settled(v) for v in parts]
         if length > _LONGEST_LOOP:
