@@ -116,7 +116,9 @@ def _interpolations(study: FlowStudy, ran: xr.Dataset, arm: str) -> Sketch:
         "The two interpolations",
         "Distance to the flow of the iterates joined by segments and by steps, and the longest "
         "step, which is the largest distance between the two. Means with 95 % intervals.",
-        lambda ax: plot.several_orders(sizes, rows, ax, label=r"mean over runs of the largest"),
+        lambda ax: plot.several_orders(
+            sizes, rows, ax, label="mean over runs of the largest distance"
+        ),
     )
 
 

@@ -211,7 +211,8 @@ def paths_and_solutions(
         ax = axes_or_new(ax)
         for i, row in enumerate(np.asarray(solutions, float)):
             name = "solutions of the inclusion" if i == 0 else None
-            ax.plot(at, row, color=INK, linewidth=0.9, linestyle=_BROKEN, alpha=0.7, label=name)
+            style = {"linewidth": 0.9, "linestyle": _BROKEN, "alpha": 0.7, "zorder": 3}
+            ax.plot(at, row, color=INK, label=name, **style)
         for i, row in enumerate(np.asarray(paths, float)):
             name = "runs of SGD" if i == 0 else None
             ax.plot(at, row, color=CATEGORICAL[0], linewidth=0.8, alpha=0.6, label=name)
