@@ -124,6 +124,7 @@ def test_the_flow_reaches_the_attracting_kink_and_stays():
     np.testing.assert_allclose(found["flow_path"][:, 0], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_uniform_and_gaussian_scales_and_linear_maps_have_their_closed_forms():
     cube = "{kind: cube, dim: 1}"
     study = flow(f"source={cube}", f"target={cube}", "generator={kind: scale}", *ONE)
@@ -165,6 +166,7 @@ def test_a_flow_from_draws_knows_what_the_draws_leave_unknown():
     assert 1 / 3 < ratio < 3
 
 
+@pytest.mark.slow
 def test_the_limits_are_those_of_the_equations():
     changes = [*SCALE, *ONE, "record.path=true", "expect.limits={bias: 0.1, num_draws: 20000}"]
     closed = reference_dataset(build(flow(*changes)))

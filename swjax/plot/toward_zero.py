@@ -98,7 +98,7 @@ def limit_as_steps_vanish(
     >>> steps = np.array([0.4, 0.2, 0.1])
     >>> shares = 1 + 0.5 * steps[:, None] + 0.1 * np.random.default_rng(0).normal(size=(3, 99))
     >>> ax = limit_as_steps_vanish(steps, shares, tolerance=0.03)
-    >>> ax.get_xlim()[0] < 0
+    >>> bool(ax.get_xlim()[0] < 0)
     True
     """
     steps, values = np.asarray(step_sizes, float), np.asarray(shares, float)
