@@ -99,9 +99,8 @@ def diagnoses_of_cell(
     if made_steps.sum() < FEWEST_STEPS:  # too few to see more than numbers that are not finite
         broken = (diverged_at >= 0) | ~np.isfinite(losses[:, made_steps]).all(axis=1)
         if "max_step" in cell:
-            broken |= (
-                ~np.isfinite(cell["max_step"].transpose("repetition", "time")).all("time").values
-            )
+            longest = cell["max_step"].transpose("repetition", "time").values
+            broken |= ~np.isfinite(longest).all(axis=1)
         if not broken.any():
             return []
     steps = cell["time"].values[made_steps] / step_size
