@@ -26,10 +26,10 @@ _NORMAL_95 = 1.959964
 
 
 def closed_form_claims(study: FlowStudy, dataset: xr.Dataset) -> tuple[list[dict], list[dict]]:
-    """Compare the mean-square deviation and the bias with their exact values.
+    """Compare the mean-square deviation, the bias and the largest distance with what is known.
 
-    And the largest distance with its bound. Each is taken at one time, which the formulas decide: that of the largest deviation for the
-    first, that of the best ratio of bias to spread for the second.
+    The first two with their exact values, each at one time, which the formulas decide: that of the
+    largest deviation, and that of the best ratio of bias to spread. The last with its bound.
 
     Args:
         study: a flow study with a closed form.
