@@ -16,6 +16,7 @@ from swjax.flows.particles.cloud import uniform_grid as uniform_grid
 from swjax.flows.particles.convex import fit_weights as fit_weights
 from swjax.flows.particles.features import Atoms as Atoms
 from swjax.flows.particles.features import ConvexLoss as ConvexLoss
+from swjax.flows.particles.features import FeatureBounds as FeatureBounds
 from swjax.flows.particles.features import KernelFeatures as KernelFeatures
 from swjax.flows.particles.features import KernelLeastSquares as KernelLeastSquares
 from swjax.flows.particles.features import LeastSquares as LeastSquares
@@ -43,5 +44,6 @@ from swjax.flows.particles.run import step_order as step_order
 from swjax.flows.particles.schemes import ConicDescent as ConicDescent
 from swjax.flows.particles.schemes import ForwardBackward as ForwardBackward
 from swjax.flows.particles.schemes import GradientDescent as GradientDescent
+from swjax.flows.particles.schemes import MonotoneForwardBackward as MonotoneForwardBackward
 from swjax.flows.particles.spikes import sample_spikes as sample_spikes
 from swjax.flows.particles.spikes import spikes_deconvolution as spikes_deconvolution

@@ -59,6 +59,20 @@ class Loss(Protocol):
         ...
 
 
+class FeatureBounds(NamedTuple):
+    """Bounds of a feature map and its derivatives, in the Euclidean norm.
+
+    Attributes:
+        value: of `|phi(theta)|`.
+        slope: of `|d phi(theta)[e]|` for `|e| = 1`.
+        curvature: of `|d^2 phi(theta)[e, e]|` for `|e| = 1`.
+    """
+
+    value: float
+    slope: float
+    curvature: float
+
+
 @as_pytree("function", "curvature", "lower", "upper")
 @dataclass(frozen=True, eq=False)
 class PointwiseFeatures:

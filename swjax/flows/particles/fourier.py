@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from swjax._checks import as_count
+from swjax.flows.particles.features import FeatureBounds
 from swjax.flows.particles.peaks import Peak, largest_magnitude, values_and_gradients
 from swjax.measures._base import as_pytree
 
@@ -77,7 +78,8 @@ class FourierFeatures:
         `|e|_1 <= 1` is largest along an axis. An allowance for rounding is added.
         """
         fourth = 2 * sum(k**4 for k in range(1, self.order + 1)) * self.num ** (self.dim - 1)
-        curvature = (2 * math.pi) ** 2 * math.sqrt(fourth) * jnp.linalg.norm(element)
+        size = jnp.sqrt(jnp.sum(element**2))
+        curvature = (2 * math.pi) ** 2 * math.sqrt(fourth) * size
         zero, one = jnp.zeros(self.dim, element.dtype), jnp.ones(self.dim, element.dtype)
         least = 1024 if self.dim == 1 else 64 if self.dim == 2 else 16
         peak = largest_magnitude(
@@ -91,6 +93,21 @@ class FourierFeatures:
         terms = self.dim * self.num + 8 * self.order
         rounding = terms * 2 ** (self.dim / 2) * eps * jnp.sum(jnp.abs(element))
         return peak._replace(bound=peak.bound + rounding)
+
+    @property
+    def bounds(self) -> FeatureBounds:
+        """Sums over all frequencies `k` of `1`, `(2 pi k . e)^2` and, at most, `(2 pi k . e)^4`."""
+        others = self.num ** (self.dim - 1)
+        second = 2 * sum(k**2 for k in range(1, self.order + 1))
+        fourth = 2 * others * sum(k**4 for k in range(1, self.order + 1))
+        if self.dim > 1:
+            mixed = 3 * second**2 * self.num ** (self.dim - 2)
+            fourth = max(fourth, fourth / self.dim + mixed * (1 - 1 / self.dim))
+        return FeatureBounds(
+            math.sqrt(self.num * others),
+            2 * math.pi * math.sqrt(others * second),
+            (2 * math.pi) ** 2 * math.sqrt(fourth),
+        )
 
     def _factors(self, positions: Array) -> list[Array]:
         """The monomials of each variable at every position, `(2 N + 1, m)` each."""

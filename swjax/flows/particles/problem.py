@@ -147,10 +147,13 @@ class ParticleProblem:
         return Particles(down, jnp.where(present[:, None], along, 0), shares)
 
     def pairing_and_slope(
-        self, particles: Particles
+        self, particles: Particles, slope: Any = None
     ) -> tuple[Float[Array, "m"], Float[Array, "m d"]]:
-        """`<R'(f), phi(theta_i)>` and its gradient in `theta_i`, of every particle."""
-        slope = self.slope(particles)
+        """`<R'(f), phi(theta_i)>` and its gradient in `theta_i`, of every particle.
+
+        Another element may be given as `slope` in place of `R'(f)`.
+        """
+        slope = self.slope(particles) if slope is None else slope
         pair = lambda positions: self.features.pair(slope, positions)
         pairing, pull_back = jax.vjp(pair, particles.positions)
         return pairing, pull_back(jnp.ones_like(pairing))[0]
