@@ -185,6 +185,21 @@ def test_residual_of_one_subgradient_is_the_smooth_residual():
         assert isinstance(several, MinNormPoint)
 
 
+def test_residuals_at_kinks_are_the_closed_forms():
+    # F(u) = (1 + |u|)^2 / d: d_C F(0) = [-2/d, 2/d] holds 0, though every gradient is 2/d or more.
+    for d in (2, 3):
+        kink = jnp.array([[-2 / d], [2 / d]])
+        assert swjax.kkt_residual_of_set(jnp.zeros(1), kink).norm < 1e-6
+        beside = jnp.array([0.01])
+        assert swjax.kkt_residual(beside, 2 / d * (1 + beside)) >= 2 / d
+    # A kink across the sphere of radius 2: the hull's least element is (0, h). Outward it is held.
+    for height, along, least in ((-3.0, 2.0, 0.0), (3.0, 2.0, 3.0), (-3.0, -2.0, 3.0)):
+        rows = jnp.array([[-1.0, height], [1.0, height]])
+        found = swjax.kkt_residual_of_set(jnp.array([0.0, along]), rows, radius=2.0)
+        np.testing.assert_allclose(found.norm, least, atol=1e-5)
+        np.testing.assert_allclose(found.multiplier, 1.5 if least == 0 else 0.0, atol=1e-5)
+
+
 def test_iterates_that_the_projection_returns_count_as_on_the_sphere():
     points = 10 * jax.random.normal(key(1), (200, 50))
     on_sphere = jax.vmap(lambda p: 3.0 * p / jnp.linalg.norm(p))(points)
