@@ -11,8 +11,9 @@ from swjax import generators as generators
 from swjax import measures as measures
 from swjax import monitor as monitor
 from swjax import optim as optim
-from swjax import particles as particles
 from swjax import problems as problems
+from swjax.adaptive import Adaptive as Adaptive
+from swjax.adaptive import sw2_sq_adaptive as sw2_sq_adaptive
 from swjax.convergence import Order as Order
 from swjax.convergence import equivalence_verdict as equivalence_verdict
 from swjax.convergence import fit_order as fit_order
@@ -23,6 +24,10 @@ from swjax.directions import sample_equispaced_directions as sample_equispaced_d
 from swjax.directions import sample_fibonacci_directions as sample_fibonacci_directions
 from swjax.directions import sample_orthogonal_directions as sample_orthogonal_directions
 from swjax.directions import sample_quasi_directions as sample_quasi_directions
+from swjax.estimates import Estimate as Estimate
+from swjax.estimates import sw2_sq_estimate as sw2_sq_estimate
+from swjax.estimates import sw_distance_estimate as sw_distance_estimate
+from swjax.estimates import sw_pow_estimate as sw_pow_estimate
 from swjax.exact import sw2_sq_exact_2d as sw2_sq_exact_2d
 from swjax.flows import Flow as Flow
 from swjax.flows import Fluctuations as Fluctuations
@@ -79,12 +84,11 @@ from swjax.plans import sliced_potentials as sliced_potentials
 from swjax.population import PopulationLoss as PopulationLoss
 from swjax.population import population_loss as population_loss
 from swjax.population import sample_population_loss as sample_population_loss
-from swjax.sliced import Estimate as Estimate
 from swjax.sliced import sw2_sq as sw2_sq
-from swjax.sliced import sw2_sq_estimate as sw2_sq_estimate
 from swjax.sliced import sw2_sq_per_direction as sw2_sq_per_direction
 from swjax.sliced import sw_distance as sw_distance
 from swjax.sliced import sw_pow as sw_pow
+from swjax.sliced import sw_pow_per_direction as sw_pow_per_direction
 from swjax.training import Run as Run
 from swjax.training import train as train
 from swjax.trajectories import compact_distance as compact_distance

@@ -74,6 +74,28 @@ def check_weights(
     return weights
 
 
+def check_unit_length(directions: Array) -> None:
+    """Refuse rows that are not of length 1, where the values are known."""
+    if not is_concrete(directions):
+        return
+    rows = np.asarray(directions, np.float64).reshape(-1, directions.shape[-1])
+    lengths = np.linalg.norm(rows, axis=1)
+    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= value_tolerance(directions)))
+    if wrong.size:
+        place = ", ".join(str(i) for i in np.unravel_index(wrong[0], directions.shape[:-1]))
+        raise ValueError(
+            f"directions[{place}] has length {lengths[wrong[0]]:.6g}; rows must have length 1. "
+            "Use directions / jnp.linalg.norm(directions, axis=-1, keepdims=True)."
+        )
+
+
+def check_chunk_size(chunk_size: int | None) -> None:
+    """Refuse what cannot be the number of directions to hold at a time."""
+    whole = isinstance(chunk_size, int) and not isinstance(chunk_size, bool)
+    if chunk_size is not None and (not whole or chunk_size < 1):
+        raise ValueError(f"chunk_size = {chunk_size!r}; expected a whole number >= 1, or None.")
+
+
 def value_tolerance(array: Array) -> float:
     """How far a sum or a length in this type may be from 1 by rounding, generously."""
     return max(1e-4, 4 * float(jnp.finfo(array.dtype).eps))

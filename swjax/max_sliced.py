@@ -29,8 +29,7 @@ from jaxtyping import Float
 from swjax._checks import as_count
 from swjax._types import AnyKey
 from swjax.directions import sample_directions
-from swjax.sliced import _problem
-from swjax.slicing import Problem, costs
+from swjax.slicing import Problem, checked_problem, costs
 
 # The angle of the first and of the last step, in radians.
 _FIRST_ANGLE = 0.5
@@ -100,7 +99,7 @@ def max_sw2_sq(
     num_steps = as_count("num_steps", num_steps)
     num_starts = as_count("num_starts", num_starts)
     dim = jnp.shape(x)[-1] if jnp.ndim(x) else 1
-    problem = _problem(x, y, jnp.eye(1, dim), a, b)
+    problem = checked_problem(x, y, jnp.eye(1, dim, dtype=jnp.float32), a, b)
     direction = _search(lax.stop_gradient(problem), key, num_steps, num_starts)
     direction = lax.stop_gradient(direction)
     return MaxSliced(costs(problem._replace(directions=direction[None]), 2.0)[0], direction)

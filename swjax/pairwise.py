@@ -19,9 +19,15 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from swjax._checks import as_real_array, check_weights, is_concrete, working_dtype
+from swjax._checks import (
+    as_real_array,
+    check_chunk_size,
+    check_unit_length,
+    check_weights,
+    working_dtype,
+)
 from swjax.coupling1d import equal_staircase, inner_levels, weighted_staircase
-from swjax.sliced import _check_unit_length, _checked_chunk
+from swjax.slicing import project
 from swjax.sorting import argsort, sort, take_rows
 
 
@@ -60,9 +66,10 @@ def pairwise_sw2_sq(
         >>> pairwise_sw2_sq(clouds, jnp.eye(2)).tolist()
         [[0.0, 12.5, 0.25], [12.5, 0.0, 11.25], [0.25, 11.25, 0.0]]
     """
+    check_chunk_size(chunk_size)
     clouds, weights = _collection("clouds", clouds, "weights", weights)
     args = _in_one_type(directions, clouds, weights)
-    return _mean_over_blocks(*args, None, None, _each_pair_once, _checked_chunk(chunk_size))
+    return _mean_over_blocks(*args, None, None, _each_pair_once, chunk_size)
 
 
 def cross_sw2_sq(
@@ -97,10 +104,11 @@ def cross_sw2_sq(
         >>> cross_sw2_sq(x, y, jnp.eye(2)).tolist()
         [[11.25, 0.125]]
     """
+    check_chunk_size(chunk_size)
     x, a = _collection("x", x, "a", a)
     y, b = _collection("y", y, "b", b)
     args = _in_one_type(directions, x, a, y, b)
-    return _mean_over_blocks(*args, _all_with_all, _checked_chunk(chunk_size))
+    return _mean_over_blocks(*args, _all_with_all, chunk_size)
 
 
 def batch_sw2_sq(
@@ -136,12 +144,13 @@ def batch_sw2_sq(
         >>> batch_sw2_sq(x, x + jnp.array([[[3.0, 4.0]], [[1.0, 0.0]]]), jnp.eye(2)).tolist()
         [12.5, 0.5]
     """
+    check_chunk_size(chunk_size)
     x, a = _collection("x", x, "a", a)
     y, b = _collection("y", y, "b", b)
     if x.shape[0] != y.shape[0]:
         raise ValueError(f"x has {x.shape[0]} clouds and y {y.shape[0]}; they must pair up.")
     args = _in_one_type(directions, x, a, y, b)
-    return _mean_over_blocks(*args, _one_to_one, _checked_chunk(chunk_size))
+    return _mean_over_blocks(*args, _one_to_one, chunk_size)
 
 
 class _Weighted(NamedTuple):
@@ -179,8 +188,8 @@ def _mean_over_blocks(
             weighted_x = _sort_weighted(x, a, block)
             weighted_y = weighted_x if y is None or b is None else _sort_weighted(y, b, block)
             return pairs(_weighted_cost, weighted_x, weighted_y)
-        sorted_x = sort(_project(x, block))
-        sorted_y = sorted_x if y is None else sort(_project(y, block))
+        sorted_x = sort(project(x, block))
+        sorted_y = sorted_x if y is None else sort(project(y, block))
         n, m = sorted_x.shape[1], sorted_y.shape[1]
         if n == m:
             return pairs(_matched_cost, sorted_x, sorted_y) / n
@@ -194,14 +203,10 @@ def _mean_over_blocks(
     return lax.scan(add, zero, blocks)[0] / num
 
 
-def _project(clouds: Float[Array, "K n d"], block: Float[Array, "C d"]) -> Float[Array, "K n C"]:
-    return jnp.matmul(clouds, block.T, precision=lax.Precision.HIGHEST)
-
-
 def _sort_weighted(
     clouds: Float[Array, "K n d"], weights: Float[Array, "K n"], block: Float[Array, "C d"]
 ) -> _Weighted:
-    values = _project(clouds, block)
+    values = project(clouds, block)
     order = argsort(values)
     return _Weighted(take_rows(values, order), inner_levels(weights[:, :, None], order))
 
@@ -277,15 +282,14 @@ def _in_one_type(
 ) -> tuple[Array | None, ...]:
     """Directions, clouds and weights in the type to compute in; weights for both or for none."""
     directions = as_real_array("directions", directions)
-    dims = {array.shape[-1] for array in (x, y, directions) if array is not None}
-    if directions.ndim != 2 or 0 in directions.shape or len(dims) > 1:
-        clouds = [array.shape for array in (x, y) if array is not None]
+    clouds = [array for array in (x, y) if array is not None]
+    fits = directions.ndim == 2 and 0 not in directions.shape
+    if not fits or {directions.shape[1]} != {cloud.shape[2] for cloud in clouds}:
         raise ValueError(
             f"directions has shape {directions.shape}; expected (L, d), with the d of the clouds "
-            f"{', '.join(map(str, clouds))}. Directions are rows."
+            f"{', '.join(str(cloud.shape) for cloud in clouds)}. Directions are rows."
         )
-    if is_concrete(directions):
-        _check_unit_length(directions)
+    check_unit_length(directions)
     if y is not None and not (a is None and b is None):
         equal = lambda cloud: jnp.full(cloud.shape[:2], 1 / cloud.shape[1], jnp.float32)
         a, b = equal(x) if a is None else a, equal(y) if b is None else b

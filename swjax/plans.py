@@ -36,10 +36,9 @@ from jax.experimental.sparse import BCOO
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
-from swjax._checks import as_real_array, check_order
+from swjax._checks import as_real_array, check_chunk_size, check_order
 from swjax.coupling1d import Staircase, equal_staircase, inner_levels, weighted_staircase
-from swjax.sliced import _checked_chunk, _problem
-from swjax.slicing import Problem, default_chunk_size
+from swjax.slicing import Problem, checked_problem, default_chunk_size, project
 from swjax.sorting import argsort, put_rows, take_rows
 
 
@@ -167,7 +166,7 @@ def sliced_plans(
         >>> plans.masses.tolist(), plans.costs(x, y).tolist()
         ([[0.25, 0.75], [0.25, 0.75]], [12.25, 12.25])
     """
-    return _plans(_problem(x, y, directions, a, b))
+    return _plans(checked_problem(x, y, directions, a, b))
 
 
 def expected_sliced_plan(
@@ -203,7 +202,8 @@ def expected_sliced_plan(
         >>> expected_sliced_plan(x, y, jnp.eye(2)).tolist()
         [[0.25, 0.25], [0.25, 0.25]]
     """
-    return _expected_plan(_problem(x, y, directions, a, b), _checked_chunk(chunk_size))
+    check_chunk_size(chunk_size)
+    return _expected_plan(checked_problem(x, y, directions, a, b), chunk_size)
 
 
 def sliced_potentials(
@@ -249,7 +249,7 @@ def sliced_potentials(
         ([[19.75, 10.75]], [[25.25, 5.25]])
     """
     check_order(p)
-    return _potentials(_problem(x, y, directions, a, b), float(p))
+    return _potentials(checked_problem(x, y, directions, a, b), float(p))
 
 
 class _Slices(NamedTuple):
@@ -263,10 +263,7 @@ class _Slices(NamedTuple):
 
 
 def _slices(problem: Problem) -> _Slices:
-    x, y = (
-        jnp.matmul(cloud, problem.directions.T, precision=lax.Precision.HIGHEST)
-        for cloud in (problem.x, problem.y)
-    )
+    x, y = (project(cloud, problem.directions) for cloud in (problem.x, problem.y))
     orders = argsort(x), argsort(y)
     if problem.a is None and problem.b is None:
         (n, lanes), m = x.shape, y.shape[0]

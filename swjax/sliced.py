@@ -19,23 +19,32 @@ root of n times the mean        ``(n * sw_pow(...)) ** (1 / p)``  research codes
 There is no factor 1/2, and clouds have mass one. **Coming from POT or OTT**, with ``theta`` for
 unit vectors as rows, shape (L, d), for example ``sample_directions(key, L, d)``:
 
-======================================================== =======================================
+======================================================== ===========================================
 POT: ``ot.sliced_wasserstein_distance``                  here
-======================================================== =======================================
+======================================================== ===========================================
 ``(x, y, n_projections=L, seed=s)``                      ``sw_distance(x, y, theta)`` with
                                                          ``sample_directions(key, L, d)``
 ``(x, y, a, b, p=p, projections=theta.T)`` (columns)     ``sw_distance(x, y, theta, a, b, p=p)``
-``(..., p=2, log=True)[1]["projected_emds"]``            ``sw2_sq_per_direction(x, y, theta)``
+``(..., log=True)[1]["projected_emds"]``                 ``sw_pow_per_direction(...)``
+``ot.max_sliced_wasserstein_distance(...)``              ``max_sw2_sq(x, y, key)``: by ascent, not
+                                                         the best of L, and squared
 ``ot.wasserstein_1d(u, v, a, b, p=p)``                   ``wp_pow_1d(u, v, a, b, p=p)``
-======================================================== =======================================
+``ot.emd_1d_dual_backprop(u, v, a, b, p=p)``             ``jax.grad``; ``sliced_potentials(...)``
+``ot.sliced.sliced_plans(...)`` and the like             see `swjax.sliced_plans`
+======================================================== ===========================================
 
-======================================================== =======================================
+======================================================== ===========================================
 OTT: ``ott.tools.sliced.sliced_wasserstein``             here
-======================================================== =======================================
+======================================================== ===========================================
 ``(x, y, a, b, proj_fn=lambda x: x @ theta.T)[0]``       ``sw2_sq(x, y, theta, a, b)``
 ``(..., cost_fn=PNormP(p))[0]``                          ``sw_pow(x, y, theta, a, b, p=p) / p``
 ``(...)[1].ot_costs``                                    ``sw2_sq_per_direction(x, y, theta, a, b)``
-======================================================== =======================================
+``(..., weights=w)[0]``                                  ``jnp.average(sw2_sq_per_direction(...),``
+                                                         ``weights=w)``
+``(..., proj_fn=features)[0]``, any features             ``generalized_sw_pow(x, y, features, p=2)``
+``(..., return_transport=True)``                         ``sliced_plans(...).to_bcoo()``
+``(..., return_dual_variables=True)``                    ``sliced_potentials(x, y, theta, a, b)``
+======================================================== ===========================================
 
 Neither library checks weights or the length of directions; here both must be right.
 
@@ -46,37 +55,13 @@ projected points coincide with their partners, as at x = y, the derivative is ze
 also through the root.
 """
 
-from typing import NamedTuple
-
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from swjax._checks import (
-    as_real_array,
-    check_order,
-    check_weights,
-    is_concrete,
-    value_tolerance,
-    working_dtype,
-)
-from swjax.slicing import Problem, costs, mean_cost
-
-
-class Estimate(NamedTuple):
-    """A mean over random directions, with what is known of its error.
-
-    Attributes:
-        value: The mean over the directions.
-        standard_error: The standard deviation of `value` over the draw of the directions, estimated
-            from the spread between them.
-    """
-
-    value: Float[Array, ""]
-    standard_error: Float[Array, ""]
+from swjax._checks import check_chunk_size, check_order
+from swjax.slicing import checked_problem, costs, mean_cost
 
 
 def sw2_sq(
@@ -120,13 +105,15 @@ def sw2_sq(
             of unit length or weights are negative or do not sum to 1.
 
     Example:
+        >>> import jax
         >>> x = jnp.array([[0.0, 0.0], [1.0, 0.0]])
         >>> float(sw2_sq(x, x + jnp.array([[3.0, 4.0]]), jnp.eye(2)))
         12.5
         >>> jax.grad(sw2_sq)(x, x + jnp.array([[3.0, 4.0]]), jnp.eye(2)).tolist()
         [[-1.5, -2.0], [-1.5, -2.0]]
     """
-    return mean_cost(_problem(x, y, directions, a, b), 2.0, _checked_chunk(chunk_size))
+    check_chunk_size(chunk_size)
+    return mean_cost(checked_problem(x, y, directions, a, b), 2.0, chunk_size)
 
 
 def sw_pow(
@@ -163,7 +150,8 @@ def sw_pow(
         3.5
     """
     check_order(p)
-    return mean_cost(_problem(x, y, directions, a, b), float(p), _checked_chunk(chunk_size))
+    check_chunk_size(chunk_size)
+    return mean_cost(checked_problem(x, y, directions, a, b), float(p), chunk_size)
 
 
 def sw_distance(
@@ -236,90 +224,41 @@ def sw2_sq_per_direction(
         >>> sw2_sq_per_direction(x, x + jnp.array([[3.0, 4.0]]), jnp.eye(2)).tolist()
         [9.0, 16.0]
     """
-    return costs(_problem(x, y, directions, a, b), 2.0)
+    return costs(checked_problem(x, y, directions, a, b), 2.0)
 
 
-def sw2_sq_estimate(
+def sw_pow_per_direction(
     x: ArrayLike,
     y: ArrayLike,
     directions: ArrayLike,
     a: ArrayLike | None = None,
     b: ArrayLike | None = None,
-) -> Estimate:
-    """`sw2_sq` as an estimate of its mean over all directions, with its standard error.
+    *,
+    p: float | int,
+) -> Float[Array, "L"]:
+    """W_p^p between the projected clouds, for every direction; their mean is `sw_pow`.
 
-    The error is s / sqrt(L), with s the standard deviation of W_2^2 between the directions. It is
-    right for independent uniform directions (`sample_directions`), of which at least some ten are
-    needed for a normal interval; for orthogonal or otherwise dependent ones it is not.
+    For a mean with weights of the directions, use ``jnp.average(..., weights=w)``.
 
     Args:
         x: First cloud, shape (n, d).
         y: Second cloud, shape (m, d).
-        directions: Independent uniform unit vectors as rows, shape (L, d), L >= 2.
+        directions: Unit vectors as rows, shape (L, d).
         a: Weights of x, shape (n,), nonnegative and of sum 1; None stands for 1/n each.
         b: Weights of y, shape (m,); None stands for 1/m each.
+        p: The order, at least 1.
 
     Returns:
-        `Estimate(value, standard_error)`, two scalars.
+        Shape (L,); NaN as in `sw2_sq_per_direction`.
 
     Raises:
         TypeError: As `sw2_sq`.
-        ValueError: As `sw2_sq`, and for a single direction, which says nothing of its error.
+        ValueError: As `sw_pow`.
 
     Example:
         >>> x = jnp.array([[0.0, 0.0], [1.0, 0.0]])
-        >>> value, error = sw2_sq_estimate(x, x + jnp.array([[3.0, 4.0]]), jnp.eye(2))
-        >>> print(value, round(float(error), 3))
-        12.5 3.5
+        >>> sw_pow_per_direction(x, x + jnp.array([[3.0, 4.0]]), jnp.eye(2), p=1).tolist()
+        [3.0, 4.0]
     """
-    problem = _problem(x, y, directions, a, b)
-    num = problem.directions.shape[0]
-    if num < 2:
-        raise ValueError("One direction gives no standard error; pass two or more.")
-    values = costs(problem, 2.0)
-    return Estimate(jnp.mean(values), jnp.std(values, ddof=1) / num**0.5)
-
-
-def _problem(
-    x: ArrayLike,
-    y: ArrayLike,
-    directions: ArrayLike,
-    a: ArrayLike | None,
-    b: ArrayLike | None,
-) -> Problem:
-    """The inputs in the type to compute in, or an error that says what is wrong with them."""
-    x, y = as_real_array("x", x), as_real_array("y", y)
-    directions = as_real_array("directions", directions)
-    shapes = f"x {x.shape}, y {y.shape}, directions {directions.shape}"
-    if not x.ndim == y.ndim == directions.ndim == 2:
-        raise ValueError(
-            f"Expected x (n, d), y (m, d) and directions (L, d), found {shapes}. One point is a "
-            "cloud x[None]; many clouds are a jax.vmap."
-        )
-    if not x.shape[1] == y.shape[1] == directions.shape[1]:
-        raise ValueError(
-            f"The dimensions of space, the last axes, differ: {shapes}. Directions are rows."
-        )
-    if 0 in (*x.shape, *y.shape, *directions.shape):
-        raise ValueError(f"Clouds and directions must not be empty, found {shapes}.")
-    a, b = check_weights("a", a, "x", x.shape[:1]), check_weights("b", b, "y", y.shape[:1])
-    if is_concrete(directions):
-        _check_unit_length(directions)
-    dtype = working_dtype(x, y, directions, a, b)
-    return jax.tree.map(lambda array: array.astype(dtype), Problem(x, y, directions, a, b))
-
-
-def _check_unit_length(directions: Array) -> None:
-    lengths = np.linalg.norm(np.asarray(directions, np.float64), axis=1)
-    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= value_tolerance(directions)))
-    if wrong.size:
-        raise ValueError(
-            f"directions[{wrong[0]}] has length {lengths[wrong[0]]:.6g}; rows must have length 1. "
-            "Use directions / jnp.linalg.norm(directions, axis=1, keepdims=True)."
-        )
-
-
-def _checked_chunk(chunk_size: int | None) -> int | None:
-    if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1):
-        raise ValueError(f"chunk_size = {chunk_size!r}; expected a whole number >= 1, or None.")
-    return chunk_size
+    check_order(p)
+    return costs(checked_problem(x, y, directions, a, b), float(p))

@@ -1,5 +1,7 @@
 """Project two clouds and transport them on the line, some directions at a time.
 
+A call of the losses begins with `checked_problem`, which refuses what does not fit together.
+
 Memory is proportional to the points times the directions of one chunk, for the value and for the
 gradient: the derivative rule adds the gradient up chunk by chunk on the way forward, so the way
 back neither stores projections nor sorts again. As a rule for forward mode (the gradient times the
@@ -13,8 +15,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
+from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
+from swjax._checks import as_real_array, check_unit_length, check_weights, working_dtype
 from swjax.wasserstein1d import lane_costs
 
 
@@ -26,6 +30,34 @@ class Problem(NamedTuple):
     directions: Float[Array, "L d"]
     a: Float[Array, "n"] | None = None
     b: Float[Array, "m"] | None = None
+
+
+def checked_problem(
+    x: ArrayLike,
+    y: ArrayLike,
+    directions: ArrayLike,
+    a: ArrayLike | None,
+    b: ArrayLike | None,
+) -> Problem:
+    """The inputs in the type to compute in, or an error that says what is wrong with them."""
+    x, y = as_real_array("x", x), as_real_array("y", y)
+    directions = as_real_array("directions", directions)
+    shapes = f"x {x.shape}, y {y.shape}, directions {directions.shape}"
+    if not x.ndim == y.ndim == directions.ndim == 2:
+        raise ValueError(
+            f"Expected x (n, d), y (m, d) and directions (L, d), found {shapes}. One point is a "
+            "cloud x[None]; many clouds are a jax.vmap."
+        )
+    if not x.shape[1] == y.shape[1] == directions.shape[1]:
+        raise ValueError(
+            f"The dimensions of space, the last axes, differ: {shapes}. Directions are rows."
+        )
+    if 0 in (*x.shape, *y.shape, *directions.shape):
+        raise ValueError(f"Clouds and directions must not be empty, found {shapes}.")
+    a, b = check_weights("a", a, "x", x.shape[:1]), check_weights("b", b, "y", y.shape[:1])
+    check_unit_length(directions)
+    dtype = working_dtype(x, y, directions, a, b)
+    return jax.tree.map(lambda array: array.astype(dtype), Problem(x, y, directions, a, b))
 
 
 @partial(jax.jit, static_argnames=("p", "chunk_size"))
@@ -57,10 +89,12 @@ def default_chunk_size(problem: Problem) -> int:
 def _costs(problem: Problem, p: float) -> Float[Array, "L"]:
     x, y, directions, a, b = problem
     column = lambda weights: None if weights is None else weights[:, None]
-    return lane_costs(_project(x, directions), _project(y, directions), column(a), column(b), p)
+    return lane_costs(project(x, directions), project(y, directions), column(a), column(b), p)
 
 
-def _project(cloud: Float[Array, "n d"], directions: Float[Array, "L d"]) -> Float[Array, "n L"]:
+def project(
+    cloud: Float[Array, "*K n d"], directions: Float[Array, "L d"]
+) -> Float[Array, "*K n L"]:
     """Scalar products in full precision: rounding to TensorFloat-32 would change the ranks."""
     return jnp.matmul(cloud, directions.T, precision=lax.Precision.HIGHEST)
 

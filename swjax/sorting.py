@@ -95,6 +95,7 @@ def argmerge(
 
 def take_rows(values: Array, order: Int[Array, "*batch k L"]) -> Array:
     """``values[order[k, l], l]`` in every lane l, as one gather from flat memory."""
+    _check_lanes(order, values)
     place = _flat(order, values.shape)
     taken = values.reshape(-1).at[place].get(mode="promise_in_bounds", wrap_negative_indices=False)
     return taken.reshape(order.shape)
@@ -102,6 +103,7 @@ def take_rows(values: Array, order: Int[Array, "*batch k L"]) -> Array:
 
 def put_rows(order: Int[Array, "*batch n L"], values: Array) -> Array:
     """The inverse of `take_rows` for permutations: row ``order[k, l]`` becomes ``values[k, l]``."""
+    _check_lanes(order, values)
     target = jnp.zeros(values.size, values.dtype).at[_flat(order, values.shape)]
     full = target.set(
         values.reshape(-1),
@@ -110,6 +112,17 @@ def put_rows(order: Int[Array, "*batch n L"], values: Array) -> Array:
         wrap_negative_indices=False,
     )
     return full.reshape(values.shape)
+
+
+def _check_lanes(order: Array, values: Array) -> None:
+    """Every lane needs rows of its own: an order of one lane does not stand for all."""
+    if order.ndim != values.ndim or order.shape[:-2] + order.shape[-1:] != (
+        values.shape[:-2] + values.shape[-1:]
+    ):
+        raise ValueError(
+            f"The order {order.shape} and the values {values.shape} may differ only in the number "
+            "of rows, the axis before last; broadcast them first."
+        )
 
 
 def _flat(order: Array, shape: tuple[int, ...]) -> Array:

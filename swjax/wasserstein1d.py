@@ -28,7 +28,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
 from swjax._checks import as_real_array, check_order, check_weights, working_dtype
-from swjax.sorting import argmerge, argsort, put_rows, sort, take_rows
+from swjax.coupling1d import inner_levels, weighted_staircase
+from swjax.sorting import argsort, put_rows, sort, take_rows
 
 
 def wp_pow_1d(
@@ -151,27 +152,12 @@ def _merged_costs(
     b: Float[Array, "m #L"],
     p: float,
 ) -> Float[Array, "L"]:
-    """Weighted points: between two neighboring levels of F or G both quantiles are constant."""
-    (n, lanes), m = x.shape, y.shape[0]
+    """Weighted points: the mass of every cell of the staircase, times its cost."""
     x_order, y_order = argsort(x), argsort(y)
-    x_levels, y_levels = _levels(a, x_order), _levels(b, y_order)
-    level_order = argmerge(x_levels, y_levels)
-    levels = take_rows(jnp.concatenate([x_levels, y_levels]), level_order)
-    mass = jnp.diff(levels, axis=0, prepend=jnp.zeros((1, lanes), levels.dtype))
-
-    # The interval below the k-th level of F, at place s of all, lies above s - k levels of G.
-    place = lax.broadcasted_iota(jnp.int32, level_order.shape, 0)
-    of_x = level_order < n
-    i = jnp.where(of_x, level_order, place - (level_order - n))
-    i, j = jnp.minimum(i, n - 1), jnp.minimum(place - i, m - 1)
+    stairs = weighted_staircase(inner_levels(a, x_order), inner_levels(b, y_order))
+    i, j = stairs.cells()
     gap = take_rows(x, take_rows(x_order, i)) - take_rows(y, take_rows(y_order, j))
-    return jnp.sum(mass * _power(gap, p), axis=0)
-
-
-def _levels(weights: Float[Array, "n #L"], order: Int[Array, "n L"]) -> Float[Array, "n L"]:
-    """The distribution function at the sorted points; the last level is exactly 1."""
-    sums = jnp.cumsum(take_rows(jnp.broadcast_to(weights, order.shape), order), axis=0)
-    return sums / sums[-1:]
+    return jnp.sum(stairs.mass * _power(gap, p), axis=0)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))

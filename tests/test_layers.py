@@ -11,6 +11,8 @@ FLOORS = {
     0: {
         "_checks",
         "_types",
+        "regression",
+        "student",
         "directions",
         "coupling1d",
         "wasserstein1d",
@@ -22,6 +24,9 @@ FLOORS = {
     1: {
         "sliced",
         "slicing",
+        "controls",
+        "estimates",
+        "adaptive",
         "max_sliced",
         "plans",
         "pairwise",
@@ -30,7 +35,7 @@ FLOORS = {
         "measures",
     },
     2: {"losses", "population", "generators", "assumptions", "problems"},
-    3: {"optim", "flows", "nonsmooth", "particles"},
+    3: {"optim", "flows", "nonsmooth"},
     4: {"training", "convergence", "monitor"},
     5: {"plot"},
     6: {"experiment"},

@@ -116,7 +116,7 @@ def test_first_derivatives_agree_with_finite_differences(n, m, weighted, p, x64)
             continue  # finite steps would leave the sphere of directions
         change = rng.normal(size=arguments[place].shape)
         if place > 2:
-            change = projected_on_the_simplex_plane(change) * 1e-3
+            change = projected_on_the_simplex_plane(change) * 1e-2
 
         def along(value, place=place):
             return loss(*arguments[:place], value, *arguments[place + 1 :])
@@ -307,6 +307,15 @@ def test_cpu_sorts_integers_without_a_payload():
                 assert result.startswith(("s32[", "s64[")), line
 
 
+def test_a_value_alone_computes_no_permutation():
+    """No row is packed into the keys, so none has 64 bits, unless a gradient is asked for."""
+    clouds = [jax.ShapeDtypeStruct((64, 2), jnp.float32)] * 2
+    theta = jax.ShapeDtypeStruct((16, 2), jnp.float32)
+    lowered = lambda loss: jax.jit(loss).lower(*clouds, theta).as_text()
+    assert "x16xi64>" not in lowered(lambda *given: swjax.sw2_sq(*given))
+    assert "x16xi64>" in lowered(jax.grad(swjax.sw2_sq))
+
+
 # --- values that need care ------------------------------------------------------------------------
 
 
@@ -375,21 +384,3 @@ def test_bad_input_is_refused_with_the_reason(error, words, arguments, options):
 def test_orders_below_one_are_refused(p):
     with pytest.raises((ValueError, TypeError), match="p"):
         swjax.sw_pow(CLOUD, CLOUD, UNIT, p=p)
-
-
-def test_one_direction_has_no_standard_error():
-    with pytest.raises(ValueError, match="One direction"):
-        swjax.sw2_sq_estimate(CLOUD, CLOUD, UNIT)
-
-
-def test_the_standard_error_covers_as_often_as_it_says():
-    """95 % intervals hold the exact value in 93 to 97 % of 2000 draws of 200 directions."""
-    x, y, _ = problem(10, 10, 2, 1, "float32")
-    exact = swjax.sw2_sq_exact_2d(jnp.asarray(x), jnp.asarray(y))
-
-    def covered(key):
-        found = swjax.sw2_sq_estimate(x, y, swjax.sample_directions(key, 200, 2))
-        return jnp.abs(found.value - exact) < 1.96 * found.standard_error
-
-    share = jnp.mean(jax.lax.map(covered, jax.random.split(jax.random.key(0), 2000)))
-    assert 0.93 < share < 0.97

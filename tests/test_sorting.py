@@ -122,6 +122,14 @@ def test_put_rows_inverts_take_rows():
     np.testing.assert_array_equal(back, values)
 
 
+def test_an_order_of_one_lane_does_not_stand_for_all():
+    values = jnp.array(random_lists(9, 4))
+    with pytest.raises(ValueError, match="broadcast them first"):
+        sorting.take_rows(values, argsort(values)[:, :1])
+    with pytest.raises(ValueError, match="broadcast them first"):
+        sorting.put_rows(argsort(values), values[:, :1])
+
+
 def test_derivatives_of_sort_move_along_the_permutation(x64):
     values = jax.random.normal(jax.random.key(0), (5, 3))
     curve = lambda values: jnp.sum(sorting.sort(values) ** 2 * jnp.arange(5.0)[:, None])
@@ -134,6 +142,22 @@ def test_types_do_not_depend_on_x64_outside():
         with jax.enable_x64(enabled):
             assert jax.jit(sorting.argsort)(values).dtype == jnp.int32
             assert jax.jit(sorting.sort)(values).dtype == jnp.float32
+
+
+@pytest.mark.parametrize("n", [9, 33])
+def test_the_way_of_an_accelerator_gives_the_same_orders(n, monkeypatch):
+    """Integer keys sorted by XLA itself, many lanes side by side, as on a GPU, but here."""
+    lists = random_lists(n, 24)
+    monkeypatch.setattr(sorting, "_MIN_LANES", 10**9)
+    text = jax.jit(lambda values: sorting.argsort(values)).lower(lists).as_text()
+    assert "stablehlo.sort" in text
+    assert "case" not in text  # no other way is compiled beside it
+    order = np.argsort(lists, axis=0, kind="stable")
+    np.testing.assert_array_equal(jax.jit(lambda v: sorting.argsort(v))(lists), order)
+    np.testing.assert_array_equal(jax.jit(lambda v: sorting.sort(v))(lists), np.sort(lists, axis=0))
+    halves = np.sort(lists[: n // 2], axis=0), np.sort(lists[n // 2 :], axis=0)
+    merged = jax.jit(lambda *v: sorting.argmerge(*v))(*halves)
+    np.testing.assert_array_equal(merged, np.argsort(np.concatenate(halves), axis=0, kind="stable"))
 
 
 # -- canaries: these fail when a change here or in XLA loses a fast path --------------------------

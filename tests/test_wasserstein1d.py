@@ -174,3 +174,15 @@ X = jnp.zeros((3, 2))
 def test_bad_input_is_named(arguments, error, message):
     with pytest.raises(error, match=message):
         wp_pow_1d(**arguments)
+
+
+def test_levels_that_rounding_would_let_descend_are_put_in_order():
+    """Sums of many small weights, added up in parallel, may descend; merging forbids that."""
+    rng = np.random.default_rng(0)
+    n, m = 3000, 2500
+    x, y = rng.normal(size=(n, 2)).astype(np.float32), rng.normal(size=(m, 2)).astype(np.float32)
+    a, b = rng.exponential(size=n) ** 4, rng.exponential(size=m) ** 4
+    a, b = a / a.sum(), b / b.sum()
+    expected = [reference(np.float64(x[:, l]), np.float64(y[:, l]), a, b, 2) for l in range(2)]
+    found = wp_pow_1d(x, y, a.astype(np.float32), b.astype(np.float32))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)

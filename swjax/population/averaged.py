@@ -5,9 +5,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PyTree
 
+from swjax.estimates import Estimate
 from swjax.losses import Draw, SlicedLoss
 from swjax.population.expected import squared_norm
-from swjax.sliced import Estimate
 
 
 @jax.tree_util.register_pytree_node_class

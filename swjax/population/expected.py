@@ -11,10 +11,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
 from swjax._checks import is_concrete
+from swjax.estimates import Estimate
 from swjax.losses import SlicedLoss, check_outputs, unit_rows
 from swjax.population.fixed_directions import Slices, losses_of_projections, prepare_slices
 from swjax.population.planar import Plane, plane_loss, prepare_plane
-from swjax.sliced import Estimate
 
 
 @jax.tree_util.register_pytree_node_class
