@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from swjax.exact import sw2_sq_exact_2d
 from swjax.plane import arcs, crossing_angles, integrate_over_arcs, middle_directions
-from swjax.problems._values import Values, float64
+from swjax.problems._values import float64
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class CollinearPoints:
            [ 0.6366, -0.1   ]])
     """
 
-    target: Values
+    target: np.ndarray
 
     def __post_init__(self) -> None:
         y = float64(self.target)
@@ -58,7 +58,7 @@ class CollinearPoints:
     @property
     def points(self) -> np.ndarray:
         """The critical point, shape (n, 2), from left to right; exact up to rounding."""
-        y = float64(self.target)
+        y = self.target
         # Turned by a right angle, the half circle to be integrated over is that of the arcs.
         turned = np.stack([-y[:, 1], y[:, 0]], axis=1)
         i, j = np.triu_indices(len(y), 1)

@@ -38,7 +38,7 @@ class TwoFreePoints:
     0.29736
     """
 
-    target: Values
+    target: np.ndarray
 
     def __post_init__(self) -> None:
         y = float64(self.target)
@@ -49,13 +49,12 @@ class TwoFreePoints:
     @property
     def dim(self) -> int:
         """The dimension d."""
-        return float64(self.target).shape[1]
+        return self.target.shape[1]
 
     @property
     def difference(self) -> np.ndarray:
         """`b = y_1 - y_2`, shape (d,)."""
-        y = float64(self.target)
-        return y[0] - y[1]
+        return self.target[0] - self.target[1]
 
     def population_loss(self, x: ArrayLike) -> Float[Array, ""]:
         """`E(X)`, exact in any dimension, for X of shape (2, d)."""
@@ -64,8 +63,7 @@ class TwoFreePoints:
     @property
     def minimizers(self) -> np.ndarray:
         """Both orders of the target, shape (2, 2, d)."""
-        y = float64(self.target)
-        return np.stack([y, y[::-1]])
+        return np.stack([self.target, self.target[::-1]])
 
     def saddle(self, along: Values) -> np.ndarray:
         """The saddle whose difference points along the part of a vector orthogonal to `b`, (2, d).
@@ -83,7 +81,7 @@ class TwoFreePoints:
                 f"along = {vector.tolist()} has no part orthogonal to y_1 - y_2 = {b.tolist()}."
             )
         half = np.linalg.norm(b) / np.pi * across / length
-        return float64(self.target).mean(axis=0) + np.stack([half, -half])
+        return self.target.mean(axis=0) + np.stack([half, -half])
 
     @property
     def saddle_value(self) -> float:
