@@ -63,7 +63,7 @@ def run(batch, clouds, scheme, num_steps):
 
 def main() -> None:
     """Print the numbers and write the figure."""
-    given = options(__doc__, problems=16, steps=6000)
+    given = options(__doc__, problems=16, steps=5000)
     jax.config.update("jax_enable_x64", True)
     draw = lambda key: P.spikes_deconvolution(*P.sample_spikes(key, 5), order=7)
     batch = jax.vmap(draw)(keys(0, given.problems))

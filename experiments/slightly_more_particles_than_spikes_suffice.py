@@ -90,7 +90,7 @@ def draw_times(ax, flow):
 
 def main() -> None:
     """Print the numbers and write the figure."""
-    given = options(__doc__, problems=10, steps=30_000, largest=30)
+    given = options(__doc__, problems=10, steps=3000, largest=30)
     jax.config.update("jax_enable_x64", True)
     batch = problems(given.problems)
     shown = min(SHOWN, given.problems - 1)
