@@ -276,6 +276,7 @@ def test_two_points_have_three_critical_scales_and_the_known_spread(few_draws):
         assert (abs(jax.tree.leaves(slopes[0])[0]) > 0.1) == (abs(point) < 1e-6)
 
 
+@pytest.mark.slow
 def test_a_ball_that_cuts_off_the_minimizers_has_its_ends_instead(few_draws):
     (found,) = build(study(*SCALE, "scheme.radius=0.2")).critical
     np.testing.assert_allclose(found.points[:, 0], [-0.2, 0, 0.2], atol=1e-6)

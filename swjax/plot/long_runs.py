@@ -45,8 +45,8 @@ def critical_quantiles(
     r"""Distances to the critical set in the long run against the step size, on logarithmic axes.
 
     Markers are root mean squares over runs and times after burn-in, the band reaches from the
-    median (from the root mean square, where the median is zero) to the 95 % quantile. Broken lines have the slopes that are expected. Diverged runs are
-    left out.
+    median (from the root mean square, where the median is zero) to the 95 % quantile. Broken
+    lines have the slopes that are expected. Diverged runs are left out.
 
     Args:
         results: a sweep, or a dataset with `critical_distance`, `tangential`, `radial` or
