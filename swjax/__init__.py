@@ -11,6 +11,7 @@ from swjax import generators as generators
 from swjax import measures as measures
 from swjax import monitor as monitor
 from swjax import optim as optim
+from swjax import particles as particles
 from swjax import problems as problems
 from swjax.adaptive import Adaptive as Adaptive
 from swjax.adaptive import sw2_sq_adaptive as sw2_sq_adaptive

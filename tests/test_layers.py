@@ -35,7 +35,7 @@ FLOORS = {
         "measures",
     },
     2: {"losses", "population", "generators", "assumptions", "problems"},
-    3: {"optim", "flows", "nonsmooth"},
+    3: {"optim", "flows", "nonsmooth", "particles"},
     4: {"training", "convergence", "monitor"},
     5: {"plot"},
     6: {"experiment"},
