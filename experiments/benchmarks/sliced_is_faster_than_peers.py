@@ -241,8 +241,8 @@ def check_agreement(case: str, jobs: Jobs) -> None:
 def time_in_turns(jobs: Jobs, rounds: int) -> dict[str, float]:
     """The median time of each job in seconds, over rounds in which each has its turn.
 
-    Before its turn each waits, until the threads of the one before it have stopped spinning, and runs
-    once untimed, so that nobody pays for the caches another has filled.
+    Before its turn each waits, until the threads of the one before it have stopped spinning, and
+    runs once untimed, so that nobody pays for the caches another has filled.
     """
     repeats = {}
     for name, job in jobs.items():  # short jobs are repeated, to time at least about 40 ms

@@ -13,6 +13,6 @@ from swjax.flows.sliced_cells import cell_minimizer as cell_minimizer
 from swjax.flows.sliced_cells import descend_cells as descend_cells
 from swjax.flows.sliced_cells import sliced_cell as sliced_cell
 from swjax.flows.sliced_cells import sliced_fixed_point as sliced_fixed_point
+from swjax.flows.sliced_drift import sliced_velocity as sliced_velocity
 from swjax.flows.sliced_gaussian import GaussianFlow as GaussianFlow
 from swjax.flows.sliced_gaussian import gaussian_sliced_flow as gaussian_sliced_flow
-from swjax.flows.sliced_drift import sliced_velocity as sliced_velocity
