@@ -2,7 +2,10 @@
 
 from _claim import run_study, save
 
+from swjax.experiment.study import TrainingExpectation
+
 if __name__ == "__main__":
     sweep = run_study("noise_or_not")
     expect = sweep.study.expect
-    save(sweep.plot("paired_differences", margin=expect.tolerance if expect else None))
+    margin = expect.tolerance if isinstance(expect, TrainingExpectation) else None
+    save(sweep.plot("paired_differences", margin=margin))
