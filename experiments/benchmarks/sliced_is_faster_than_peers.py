@@ -19,7 +19,7 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -238,7 +238,7 @@ def check_agreement(case: str, jobs: Jobs) -> None:
             assert error < 1e-2, f"{case}: the gradient of {name} is off by {error:.1e}"
 
 
-def time_in_turns(jobs: Jobs, rounds: int) -> dict[str, float]:
+def time_in_turns(jobs: Mapping[str, Job], rounds: int) -> dict[str, float]:
     """The median time of each job in seconds, over rounds in which each has its turn.
 
     Before its turn each waits, until the threads of the one before it have stopped spinning, and
