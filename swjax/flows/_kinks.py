@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 # A turn of the gradient counts as a kink if it leaves less than this share of its length. Where the
 # gradient is Lipschitz, the share tends to 1 as the step shrinks.
-_LEFT = 0.9
+_LEFT = 0.99
 _HALVINGS = 16
 
 

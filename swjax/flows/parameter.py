@@ -81,7 +81,8 @@ def gradient_flow(
     it: its velocity is the element of least norm of `-dF(u)`. A step whose end is driven back is
     cut where the gradient turns, found by bisection, and goes on with the element of least norm of
     the segment between the gradients on the two sides. Kinks that turn the gradient by little (the
-    tangential part being above 0.9 of it) are crossed to and fro, within `O(step)` of the flow.
+    tangential part being above 0.99 of it) are crossed to and fro, within `O(step)` of the flow;
+    `dissipation` then counts up to 2 percent too much, however short the steps.
 
     *In the ball*, the velocity on the sphere loses its outward part, as the normal cone demands,
     and every step ends with the projection on the ball. The order is that of the method as long as
