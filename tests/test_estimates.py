@@ -288,7 +288,8 @@ def test_the_mean_between_gaussians_agrees_with_quadrature_and_sampling(x64):
         found = mean_square_difference(jnp.asarray(first), jnp.asarray(second))
         if dim <= 3:
             zero = np.zeros(dim)
-            np.testing.assert_allclose(found, sw2_sq_gaussians(zero, first, zero, second), 1e-9)
+            expected = sw2_sq_gaussians(zero, first, zero, second)
+            np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
         theta = swjax.sample_directions(jax.random.key(9), 100_000, dim)
         form = lambda s, theta=theta: np.sqrt(np.einsum("ld,de,le->l", theta, s, theta))
         values = (form(first) - form(second)) ** 2
