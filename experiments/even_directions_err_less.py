@@ -8,7 +8,7 @@ float32.
 
     python experiments/even_directions_err_less.py
 
-prints the fitted growth and writes figures/even_directions_err_less.png (two minutes).
+prints the fitted growth and writes figures/even_directions_err_less.png (over ten minutes).
 """
 
 import argparse
