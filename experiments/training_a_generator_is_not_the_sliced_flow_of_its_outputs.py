@@ -11,7 +11,7 @@ clock c makes both losses fall at the same rate at time 0. Measured over seeds (
 initial parameters), relative to SW(start, target):
 
 1. the largest distance between the two clouds up to time 12;
-2. the distance when both have brought the loss down to a tenth: no clock is involved there;
+2. the distance when both have brought the loss down to 30 %: no clock is involved there;
 3. the distance of the parameter flow to the flow with the kernel K frozen at time 0, which wide
    networks approach: what is left for wide networks is then a matter of this kernel.
 
@@ -37,7 +37,7 @@ from swjax.generators import MLP
 from swjax.plot import figure_style
 from swjax.plot._style import CATEGORICAL, INK, MUTED, axes_or_new, sequential_colors
 
-NUM_POINTS, LEVEL = 64, 0.1
+NUM_POINTS, LEVEL = 64, 0.3
 TIMES = np.linspace(0, 12, 121)
 THETA, FINE = swjax.equispaced_directions(64), swjax.equispaced_directions(256)
 WIDTHS = {1: (16, 64, 256, 1024, 4096), 2: (16, 64, 256, 1024), 4: (16, 64, 256)}
@@ -189,7 +189,7 @@ def draw(results, output) -> None:
         picture.plot(*np.asarray(y).T, "o", ms=4, mfc="none", color=MUTED, label="target")
         picture.plot(*np.asarray(free).T, "o", ms=4, color=CATEGORICAL[0], label="SW flow")
         picture.plot(*np.asarray(trained).T, "o", ms=4, color=CATEGORICAL[1], label="training")
-        picture.set(aspect="equal", title=f"At a tenth of the loss (width {widths[-1]})")
+        picture.set(aspect="equal", title=f"At 30 % of the loss (width {widths[-1]})")
         picture.legend(frameon=False, loc="lower center", ncols=3, bbox_to_anchor=(0.5, -0.25))
         for width, color in zip(widths, sequential_colors(len(widths)), strict=True):
             curves = np.stack([run["curve"] for run in results[1, width]])
@@ -216,7 +216,7 @@ def draw(results, output) -> None:
                     color=CATEGORICAL[i], label=label,
                 )  # fmt: skip
         against_width.plot([], [], "s:", ms=4, color=INK, label="to the frozen kernel")
-        for ax, title in ((against_width, "Largest distance"), (equal, "At a tenth of the loss")):
+        for ax, title in ((against_width, "Largest distance"), (equal, "At 30 % of the loss")):
             ax.set(xscale="log", xlabel="width", title=title)
             ax.set_xticks(WIDTHS[1], [str(w) for w in WIDTHS[1]])
             ax.minorticks_off()
