@@ -489,6 +489,7 @@ def test_a_bounded_output_satisfies_the_growth_condition_alone():
     assert report["A2"].verdict == "holds only with the cut-off"
 
 
+@pytest.mark.slow
 def test_jumps_fail_and_what_cannot_be_read_is_unknown():
     step = small_net(lambda t: jnp.where(t > 0, 1.0, 0.0))
     report = check(step, small_params(), ATOMS, ATOMS, radius=2.0, key=key(0), num_samples=4)

@@ -298,6 +298,7 @@ def test_zonoid_functions_refuse_shapes_that_do_not_fit():
 # --- way up, way down ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_clarke_residual_is_the_largest_one_sided_derivative(x64):
     x, y, _ = (jnp.array(z) for z in cloud_with_ties())
     oracle = lambda v: clarke.limiting_gradient(x, y, v)

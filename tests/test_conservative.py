@@ -278,6 +278,7 @@ def test_circulation_of_a_rotation_is_twice_the_area(x64):
     )
 
 
+@pytest.mark.slow
 def test_runs_under_jit_and_vmap_with_pytrees(x64):
     loss, center = losses_and_centers()["network"]
     keys = jax.random.split(jax.random.key(0), 3)

@@ -110,6 +110,7 @@ def test_what_is_done_is_not_made_again_and_what_is_missing_comes_out_the_same(d
     assert RunFolder(done.folder).cell_path("sgd", 0.2).stat().st_mtime_ns == kept
 
 
+@pytest.mark.slow
 def test_a_completed_run_says_so_and_rewrites_only_its_report(done):
     stamps = {p: p.stat().st_mtime_ns for p in (done.folder / "cells").iterdir()}
     report = (done.folder / "report.html").stat().st_mtime_ns

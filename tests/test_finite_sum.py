@@ -15,6 +15,7 @@ DATA = jnp.array([[0.0, 1.0], [2.0, -1.0], [-1.0, 0.5], [3.0, 2.0], [1.0, 1.0]])
 TERMS = lambda w, row: jnp.abs(w @ row - 1) + kinks.relu(w[0] * row[1], 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
 def test_minibatches_are_subsets_and_their_gradients_average_to_the_full_one(x64, batch_size):
     loss = swjax.FiniteSum(TERMS, DATA, batch_size)

@@ -35,6 +35,7 @@ def exact_quartic(start):
     return solution.ys
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "order"), [("euler", 1), ("midpoint", 2), ("heun", 2), ("rk4", 4)]
 )

@@ -91,6 +91,7 @@ def test_generators_run_under_vmap_over_parameters(name):
     np.testing.assert_allclose(outputs[1], x, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @each_model
 def test_each_output_depends_on_its_own_latent_point_only(name):
     x, _, alone = trials()[name]

@@ -95,6 +95,7 @@ def test_integer_arguments_pass_through(x64):
     assert float(jax.grad(root)(2.0, 3)) == 3.0
 
 
+@pytest.mark.slow
 def test_solvers_of_linear_systems_agree(x64):
     lineax = pytest.importorskip("lineax")
 
@@ -320,6 +321,7 @@ def quadratic_problem(seed=0, dim=5, num=7):
     )
 
 
+@pytest.mark.slow
 def test_quadratic_programs_satisfy_their_conditions_and_finite_differences(x64):
     quadratic, linear, inequalities, bounds = quadratic_problem()
     y, z = implicit.quadratic_program(quadratic, linear, inequalities, bounds)

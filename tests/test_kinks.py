@@ -36,6 +36,7 @@ def test_values_and_derivatives_are_those_of_jax_except_at_the_kink(name):
         np.testing.assert_array_equal(forward, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64])
 def test_dtypes_are_kept(dtype, x64):
     t = jnp.zeros(3, dtype)

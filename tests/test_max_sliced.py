@@ -77,6 +77,7 @@ def test_gaussian_clouds_come_close_to_the_closed_form():
     assert abs(float(direction[2])) > 0.98
 
 
+@pytest.mark.slow
 def test_the_derivative_is_that_of_the_maximum(x64):
     x, y = (cloud.astype(jnp.float64) for cloud in clouds(8, 6, 2))
     step = jnp.asarray(np.random.default_rng(1).normal(size=x.shape))

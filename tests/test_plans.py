@@ -177,6 +177,7 @@ def test_the_expected_plan_does_not_depend_on_the_chunks():
     np.testing.assert_allclose(whole.sum(axis=0), 1 / 7, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_plans_and_potentials_under_jit_and_vmap():
     x = jax.random.normal(jax.random.key(0), (3, 5, 3))
     y = jax.random.normal(jax.random.key(1), (6, 3))

@@ -87,6 +87,7 @@ def test_sizes_weights_and_orders_agree_with_the_quantile_formula(n, m, p, weigh
     np.testing.assert_allclose(root, reference(x, y, theta, a, b, p) ** (1 / p), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_float32_weights_agree_with_the_quantile_formula():
     x, y, theta = problem(300, 200, 3, 16, "float32")
     a, b = weights(300), weights(200, 1)
@@ -170,6 +171,7 @@ def test_equals_pot_on_the_same_directions(x64):
     np.testing.assert_allclose(swjax.sw_distance(x[:30], y, theta), peer, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_equals_ott_on_the_same_directions(x64):
     sliced = pytest.importorskip("ott.tools.sliced")
     x, y, theta = (jnp.asarray(v) for v in problem(40, 40, 4, 20))
@@ -264,6 +266,7 @@ def test_half_precision_is_computed_in_single_precision(dtype):
     np.testing.assert_allclose(value, swjax.sw2_sq(*single[:2], theta), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighted", [False, True])
 def test_chunks_change_nothing_but_rounding(weighted, x64):
     x, y, theta = problem(30, 20 if weighted else 30, 3, 37)

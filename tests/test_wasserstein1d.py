@@ -93,6 +93,7 @@ def test_derivatives_in_the_points_to_second_order(n, m, p, x64):
     test_util.check_grads(cost, (x, y), order=2, eps=1e-6, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_derivatives_in_points_and_weights_together(x64):
     x, y, a, b = draw(4, 5, lanes=2)
     cost = jax.jit(lambda x, y, a, b: wp_pow_1d(x, y, a, b, p=3))
