@@ -52,6 +52,7 @@ def losses_and_centers():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["abs", "max", "sort", "network", "sliced", "library"])
 def test_ad_is_conservative_on_random_polygons_with_order_one(x64, name):
     loss, center = losses_and_centers()[name]
@@ -117,6 +118,7 @@ def test_a_pair_that_moves_together_meets_no_other_kink_and_integrates_to_eight_
     assert abs(float(out.residual)) <= 2e-8
 
 
+@pytest.mark.slow
 def test_zero_at_ties_misses_the_motion_of_two_points_together(x64):
     loss, _ = losses_and_centers()["sliced"]
     oracle = zero_at_ties(loss)

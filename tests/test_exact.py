@@ -91,6 +91,7 @@ def test_the_planar_second_derivatives_agree_with_finite_differences(x64):
     assert float(slope) == pytest.approx(float(np.sum(gradient(x) * step)))
 
 
+@pytest.mark.slow
 def test_the_planar_value_is_the_quadrature_for_500_points_in_single_precision():
     x, y = clouds(500, seed=4)
     value, (by_x, by_y) = value_and_gradients(x.astype(np.float32), y.astype(np.float32))

@@ -49,6 +49,7 @@ def test_run_ends_with_the_verdicts_and_names_the_report(capsys):
     assert "3/3" in printed
 
 
+@pytest.mark.slow
 def test_several_studies_end_with_one_table_and_strict_fails_with_1(capsys):
     Path("configs/other.yaml").write_text(
         write_yaml(flow_data("name=other", "expect={order: 3.0, tolerance: 0.01}"))

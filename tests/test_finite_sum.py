@@ -55,6 +55,7 @@ def test_random_starts_never_meet_the_artificial_point(x64):
     assert float(ends.max()) < 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "schedule",
     [

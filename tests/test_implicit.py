@@ -52,6 +52,7 @@ def cubic_solve(x):
 cubic = implicit.implicit_root(lambda y, x: y**3 + y - x**2, cubic_solve)
 
 
+@pytest.mark.slow
 def test_first_and_second_derivatives_of_a_cubic_root(x64):
     slope = jax.grad(cubic)
     for x in (0.5, 2.0):
@@ -124,6 +125,7 @@ def test_linear_solvers_give_nan_where_the_system_is_singular(x64):
     assert np.isnan(implicit.dense_solve(lambda v: singular @ v, jnp.zeros(2))).all()
 
 
+@pytest.mark.slow
 def test_a_singular_equation_is_refused_and_gives_nan_where_it_cannot_be_checked(x64):
     quartic = lambda **options: implicit.implicit_root(
         lambda w, x: 4 * ((w - x) @ (w - x)) * (w - x), lambda x: x, **options
@@ -255,6 +257,7 @@ def test_lasso_satisfies_its_optimality_conditions_and_agrees_with_scikit_learn(
         np.testing.assert_allclose(b, model.fit(design, response).coef_, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_lasso_derivatives_in_the_data_match_finite_differences(x64):
     design, response = lasso_problem()
     weights = jnp.arange(1.0, 9.0)

@@ -85,6 +85,7 @@ def test_shapes_after_the_first_axis_are_kept():
     assert wp_pow_1d(x[:, 0, 0], x[:2, 0, 0]).shape == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "m"), [(5, 5), (5, 3), (3, 5)])
 @pytest.mark.parametrize("p", [1.5, 2])
 def test_derivatives_in_the_points_to_second_order(n, m, p, x64):
@@ -112,6 +113,7 @@ def test_gradient_in_the_weights_is_the_dual_potential(x64):
     assert (slack < 1e-12).sum() == 6 + 5 - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [1, 1.5, 2, 3])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_all_derivatives_vanish_where_x_equals_y(p, weighted):
