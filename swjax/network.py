@@ -5,7 +5,8 @@ contiguous memory, in vector instructions, and nothing branches on the data. Sor
 about log2(n)^2 / 2 stages of n / 2 comparisons (Batcher 1968, "Sorting networks and their
 applications"). Three things make it fast on CPU:
 
-* two stages, or the three that sort four rows, are one pass over memory;
+* two stages, or the three that sort four rows, are one pass over memory; where a merge has an odd
+  number of stages, its last is paired with the first of the next merge;
 * blocks that a merge wants in descending order are stored complemented (``~key`` reverses the order
   of integers), so that every stage is the same: compare, and write the minimum first;
 * n is not padded to a power of two but to m <= 7 pieces that are one, so by less than a quarter;
@@ -93,6 +94,7 @@ def _sort_pieces(
         """Blocks go up and down in turns, those of the last level as told."""
         return block % 2 if level < depth else jnp.asarray(down, block.dtype)[block]
 
+    begun = 0  # stages of the level that the pass before has done
     for level in range(2, depth + 1):
         block = jnp.arange(num << (depth - level))
         keys = keys.reshape(-1, 1 << level, lanes)
@@ -101,8 +103,12 @@ def _sort_pieces(
             turn = direction(level, block) ^ direction(level + 1, block // 2)
         if level == 2:
             keys = _sort_fours(keys ^ _mask(direction(2, block), keys), turn)
-        else:
-            keys = _merge(keys, level, turn)
+            continue
+        stages = level - begun
+        begun = stages % 2 if level < depth else 0
+        keys = _merge(keys, stages - begun, None if begun else turn)
+        if begun:
+            keys = _last_and_first(keys.reshape(-1, 2 << level, lanes), turn)
     return keys
 
 
@@ -122,30 +128,42 @@ def _sort_fours(
 
 
 def _merge(
-    keys: Int[Array, "blocks rows L"], depth: int, turned: np.ndarray | Array | None = None
+    keys: Int[Array, "blocks rows L"], stages: int, turned: np.ndarray | Array | None = None
 ) -> Int[Array, "blocks rows L"]:
-    """Sort the 2^depth rows of every block, of which one half goes up and the other down.
+    """The next stages of a merge in every block, of which one half goes up and the other down.
 
     Every stage compares rows half a block apart and writes what it compared side by side. After
     this perfect shuffle (Stone 1971, "Parallel processing with the perfect shuffle") the rows to be
-    compared next are half a block apart again, and after all stages every row is in its place.
-    The last pass complements the blocks that are `turned`.
+    compared next are half a block apart again, and after w stages each of the 2^w rows is in its
+    place. The last pass complements the blocks that are `turned`.
     """
-    if depth == 0 and turned is not None:
+    if stages == 0 and turned is not None:
         return keys ^ _mask(turned, keys)
-    while depth:
+    while stages:
         rows = jnp.split(keys, min(4, keys.shape[1]), axis=1)
-        if depth % 2:  # one stage, in strips as many as for two
+        if stages % 2:  # one stage, in strips as many as for two
             _compare_apart(rows, len(rows) // 2)
-            stages, groups = 1, len(rows) // 2
+            done, groups = 1, len(rows) // 2
         else:
             _compare_down_from(rows, 2)
-            stages, groups = 2, 1
-        depth -= stages
-        if depth == 0 and turned is not None:
+            done, groups = 2, 1
+        stages -= done
+        if stages == 0 and turned is not None:
             rows = [row ^ _mask(turned, keys) for row in rows]
         keys = _interleave(rows, groups)
     return keys
+
+
+def _last_and_first(
+    keys: Int[Array, "pairs rows L"], turned: np.ndarray | Array
+) -> Int[Array, "pairs rows L"]:
+    """The last stage of two merges and the first stage of the merge of the two, in one pass."""
+    rows = jnp.split(keys, 4, axis=1)  # the halves of the one, the halves of the other
+    _compare_apart(rows, 1)
+    turns = [_mask(turned[first::2], keys) for first in (0, 0, 1, 1)]
+    rows = [row ^ turn for row, turn in zip(rows, turns, strict=True)]
+    _compare_apart(rows, 2)
+    return _interleave([rows[0], rows[2], rows[1], rows[3]])
 
 
 def _compare(rows: list[Array], low: int, high: int) -> None:
