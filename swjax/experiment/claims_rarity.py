@@ -5,7 +5,13 @@ import xarray as xr
 
 from swjax.convergence import Interval, Verdict, exceedance
 from swjax.experiment.distances import compact_distances
-from swjax.experiment.statements import claim, left_out, measurement, several
+from swjax.experiment.statements import (
+    bound_verdict,
+    claim,
+    counted_as_farther,
+    measurement,
+    several,
+)
 from swjax.experiment.study import FlowStudy
 
 
@@ -69,14 +75,13 @@ def _decreasing_claim(
         verdict=verdict,
         note="The fall from the largest to the smallest step size. It holds if that fall is "
         "positive and no two step sizes contradict it, beyond Clopper-Pearson intervals. "
-        f"The probabilities: {listed}. {_farther(dataset, arm)}".strip(),
+        f"The probabilities: {listed}. {counted_as_farther(dataset, arm)}".strip(),
     )
 
 
 def _rare_claim(study: FlowStudy, dataset: xr.Dataset, arm: str, shares: list[Interval]) -> dict:
     rare, size = study.expect.exceedance, min(study.step_sizes)
     interval = shares[int(np.argmin(study.step_sizes))]
-    verdict = "holds" if interval.high <= rare else "fails" if interval.low > rare else "undecided"
     return claim(
         f"{several(list(study.schemes), arm)}at step size {size:g} the distance d_c to "
         f"{_whose(study)} exceeds {study.expect.eta:g} with probability at most {rare:.0%}",
@@ -85,10 +90,6 @@ def _rare_claim(study: FlowStudy, dataset: xr.Dataset, arm: str, shares: list[In
         high=interval.high,
         expected=0.0,
         tolerance=rare,
-        verdict=verdict,
-        note=f"Clopper-Pearson interval. {_farther(dataset, arm, size)}".strip(),
+        verdict=bound_verdict(interval.low, interval.high, rare),
+        note=f"Clopper-Pearson interval. {counted_as_farther(dataset, arm, size)}".strip(),
     )
-
-
-def _farther(dataset: xr.Dataset, arm: str, size: float | None = None) -> str:
-    return left_out(dataset, arm, size).replace("and left out", "and counted as farther")

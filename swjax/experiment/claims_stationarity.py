@@ -14,7 +14,15 @@ from swjax.convergence import (
 )
 from swjax.experiment.build import build
 from swjax.experiment.critical_sets import CriticalSet
-from swjax.experiment.statements import claim, left_out, measurement, several, undecided
+from swjax.experiment.statements import (
+    bound_verdict,
+    claim,
+    counted_as_farther,
+    left_out,
+    measurement,
+    several,
+    undecided,
+)
 from swjax.experiment.stationary_checks import noise_pairs
 from swjax.experiment.stationary_pieces import OrderExpectation
 from swjax.experiment.stationary_statistics import (
@@ -137,7 +145,6 @@ def _order_claim(
         high=high,
         expected=asked.order,
         tolerance=asked.tolerance,
-        verdict=equivalence_verdict(low, high, asked.order, asked.tolerance),
         note=note,
     )
 
@@ -251,14 +258,9 @@ def _rarity_claims(study: StationarityStudy, dataset: xr.Dataset, arm: str) -> l
     sizes = sorted(study.step_sizes, reverse=True)
     found = [exceedance(last.sel(step_size=size).values, eta) for size in sizes]
     finest = found[-1]
-    diverged = left_out(dataset, arm).replace("and left out", "and counted as farther")
     listed = ", ".join(f"{p.estimate:.3g} at {s:g}" for p, s in zip(found, sizes, strict=True))
-    note = f"Clopper-Pearson intervals over runs, at the horizon: {listed}. {diverged}".strip()
-    verdict = "undecided"
-    if finest.high <= asked.at_most:
-        verdict = "holds"
-    elif finest.low > asked.at_most:
-        verdict = "fails"
+    far = counted_as_farther(dataset, arm)
+    note = f"Clopper-Pearson intervals over runs, at the horizon: {listed}. {far}".strip()
     claims = [
         claim(
             f"{prefix}at step size {sizes[-1]:g} at most {asked.at_most:.0%} of the runs end with "
@@ -268,7 +270,7 @@ def _rarity_claims(study: StationarityStudy, dataset: xr.Dataset, arm: str) -> l
             high=finest.high,
             expected=0.0,
             tolerance=asked.at_most,
-            verdict=verdict,
+            verdict=bound_verdict(finest.low, finest.high, asked.at_most),
             note=note,
         )
     ]

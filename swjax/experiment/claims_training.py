@@ -3,12 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from swjax.convergence import (
-    Interval,
-    equivalence_verdict,
-    mean_interval,
-    paired_difference,
-)
+from swjax.convergence import Interval, mean_interval, paired_difference
 from swjax.experiment.statements import claim, finite_runs, left_out, measurement, undecided
 from swjax.experiment.study import TrainingStudy
 
@@ -135,7 +130,6 @@ def _difference_claim(
             high=interval.high,
             expected=expected,
             tolerance=tolerance,
-            verdict=equivalence_verdict(interval.low, interval.high, expected, tolerance),
             note=note,
         )
     ]

@@ -2,7 +2,7 @@
 
 import xarray as xr
 
-from swjax.convergence import equivalence_verdict, fit_order
+from swjax.convergence import fit_order
 from swjax.experiment.statements import claim, left_out, undecided
 from swjax.experiment.study import FlowStudy
 
@@ -52,6 +52,5 @@ def order_claim(
         high=order.high,
         expected=expected,
         tolerance=tolerance,
-        verdict=equivalence_verdict(order.low, order.high, expected, tolerance),
         note=note,
     )

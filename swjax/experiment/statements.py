@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from swjax.convergence import Interval, Verdict
+from swjax.convergence import Interval, Verdict, equivalence_verdict
 
 
 def claim(
@@ -16,7 +16,7 @@ def claim(
     high: float,
     expected: float,
     tolerance: float,
-    verdict: Verdict,
+    verdict: Verdict | None = None,
     note: str = "",
 ) -> dict[str, Any]:
     """A claim with its verdict.
@@ -28,9 +28,11 @@ def claim(
         high: upper end.
         expected: what the claim says.
         tolerance: half the width of the band around it that counts as equal.
-        verdict: holds, fails or undecided.
+        verdict: holds, fails or undecided; by default that of the interval against the band.
         note: what a reader must know: runs left out, why undecided.
     """
+    if verdict is None:
+        verdict = equivalence_verdict(low, high, expected, tolerance)
     return {
         "claim": text,
         "estimate": float(estimate),
@@ -57,6 +59,11 @@ def undecided(text: str, expected: float, tolerance: float, note: str) -> dict[s
     )
 
 
+def bound_verdict(low: float, high: float, bound: float) -> Verdict:
+    """Whether an interval lies below a bound (holds), above it (fails), or across it."""
+    return "holds" if high <= bound else "fails" if low > bound else "undecided"
+
+
 def measurement(name: str, arm: str, step_size: float, interval: Interval, **more: Any) -> dict:
     """A measured number with its 95 % interval."""
     return {
@@ -74,6 +81,15 @@ def measurement(name: str, arm: str, step_size: float, interval: Interval, **mor
 
 def left_out(dataset: xr.Dataset, arm: str, step_size: float | None = None) -> str:
     """In words, how many runs of an arm diverged; empty if none did."""
+    return _diverged(dataset, arm, step_size, "left out")
+
+
+def counted_as_farther(dataset: xr.Dataset, arm: str, step_size: float | None = None) -> str:
+    """The same where a run that diverged counts as one that ends far away."""
+    return _diverged(dataset, arm, step_size, "counted as farther")
+
+
+def _diverged(dataset: xr.Dataset, arm: str, step_size: float | None, fate: str) -> str:
     diverged = dataset["diverged_at"].sel(arm=arm) >= 0
     if step_size is not None:
         diverged = diverged.sel(step_size=[step_size])
@@ -84,7 +100,7 @@ def left_out(dataset: xr.Dataset, arm: str, step_size: float | None = None) -> s
         )
         if num
     ]
-    return f"Diverged and left out: {', '.join(parts)}." if parts else ""
+    return f"Diverged and {fate}: {', '.join(parts)}." if parts else ""
 
 
 def finite_runs(dataset: xr.Dataset, values: xr.DataArray) -> xr.DataArray:
