@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from scipy.stats import qmc
+from script_runs import run_and_see_figure
 
 from swjax import directions
 from swjax.directions import (
@@ -264,3 +265,10 @@ def test_every_sampler_is_listed_in_the_module():
     for name in vars(directions):
         if name.endswith("_directions"):
             assert f"`{name}`" in directions.__doc__
+
+
+@pytest.mark.slow
+def test_the_script_of_the_claim_runs(tmp_path):
+    options = "--most", "64", "--repetitions", "16"
+    printed = run_and_see_figure("even_directions_err_less", tmp_path, *options)
+    assert printed.count("of the value at 64") == 14  # 5 samplers, but no grid in d = 10
