@@ -1,12 +1,8 @@
 """The scripts on nonsmooth calculus run from end to end, shortened, and write their figure."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+from script_runs import run_and_see_figure
 
-EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 SCRIPTS = {
     "autodiff_is_conservative_unless_kinks_are_zeroed": (),
     "implicit_differentiation_fails_without_invertibility": (),
@@ -21,9 +17,4 @@ SCRIPTS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_the_script_of_the_claim_runs(name, tmp_path):
-    script = str(EXPERIMENTS / f"{name}.py")
-    command = [sys.executable, script, "--output", str(tmp_path), *SCRIPTS[name]]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / f"{name}.png").stat().st_size > 10_000
-    assert "figure:" in done.stdout
+    run_and_see_figure(name, tmp_path, *SCRIPTS[name])

@@ -227,7 +227,7 @@ def test_conic_steps_keep_signs_and_one_spike_is_found_in_closed_form(x64):
     spike, place, penalty = 1.3, 0.37, 0.8
     problem = P.spikes_deconvolution([spike], [place], order=5, penalty=penalty)
     start = P.as_particles(jnp.array([0.5, -0.5, 0.5]), jnp.array([0.33, 0.7, 0.4]))
-    flow = P.particle_flow(problem, start, P.ConicDescent(0.02, 2e-3), num_steps=20_000)
+    flow = P.particle_flow(problem, start, P.ConicDescent(0.01, 2e-4), num_steps=20_000)
     assert bool(jnp.all(flow.path.weights * jnp.sign(start.weights)[None] >= 0))
     best = penalty * spike - penalty**2 / (2 * 11)  # K(0) = 2 N + 1
     np.testing.assert_allclose(flow.objectives[-1], best, atol=1e-9)
@@ -280,6 +280,27 @@ BAD_CALLS = {
     "weights that do not fit": (
         lambda: P.as_particles(jnp.zeros(3), jnp.zeros((2, 1))),
         "one weight for each position",
+    ),
+    "no particles to move": (
+        lambda: P.particle_flow(
+            P.spikes_deconvolution([1.0], [0.5]),
+            P.Particles(jnp.zeros(0), jnp.zeros((0, 1)), jnp.zeros(0)),
+            P.ForwardBackward(0.1),
+            num_steps=1,
+        ),
+        "no particles \\(m = 0\\)",
+    ),
+    "more spikes than weights": (
+        lambda: P.spikes_deconvolution(jnp.zeros(3), jnp.zeros(2)),
+        "one weight for each position",
+    ),
+    "a teacher on the line without a second axis": (
+        lambda: P.two_layer_network(jnp.zeros(3), jnp.zeros(3)),
+        "one weight for each position",
+    ),
+    "a penalty of zero for neurons": (
+        lambda: P.two_layer_network([1.0], jnp.ones((1, 2)), penalty=0.0),
+        "penalty must be a positive finite number",
     ),
     "infinite positions": (
         lambda: P.as_particles(jnp.zeros(1), jnp.array([jnp.inf])),

@@ -58,15 +58,8 @@ def as_particles(
     >>> as_particles(jnp.ones(2), jnp.array([0.0, 0.5])).masses.tolist()
     [0.5, 0.5]
     """
-    weights = as_real_array("weights", jnp.asarray(weights))
-    positions = as_real_array("positions", jnp.asarray(positions))
-    positions = positions[:, None] if positions.ndim == 1 else positions
-    if weights.ndim != 1 or positions.ndim != 2 or len(weights) != len(positions):
-        raise ValueError(
-            f"weights have shape {weights.shape} and positions {positions.shape}; expected (m,) "
-            "and (m, d), one weight for each position."
-        )
-    if len(weights) == 0 or positions.shape[1] == 0:
+    weights, positions = weights_and_positions(weights, positions)
+    if positions.size == 0:
         raise ValueError(
             f"There are no particles: positions have shape {positions.shape}. An empty measure "
             "has nothing to move; take m >= 1 particles of dimension d >= 1."
@@ -88,6 +81,30 @@ def as_particles(
                 "Use shares / shares.sum()."
             )
     return Particles(weights.astype(dtype), positions.astype(dtype), shares.astype(dtype))
+
+
+def weights_and_positions(
+    weights: ArrayLike | Sequence, positions: ArrayLike | Sequence, *, line: bool = True
+) -> tuple[Float[Array, "m"], Float[Array, "m d"]]:
+    """Arrays of one weight for each position, `(m,)` and `(m, d)`, after checking that they fit.
+
+    With `line`, positions `(m,)` are those of dimension 1.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+        TypeError: if an array is not of floating-point type.
+    """
+    weights = as_real_array("weights", jnp.asarray(weights))
+    positions = as_real_array("positions", jnp.asarray(positions))
+    if line and positions.ndim == 1:
+        positions = positions[:, None]
+    if weights.ndim != 1 or positions.ndim != 2 or len(weights) != len(positions):
+        also = " or, in one dimension, (m,)" if line else ""
+        raise ValueError(
+            f"weights have shape {weights.shape} and positions {positions.shape}; expected (m,) "
+            f"and (m, d){also}: one weight for each position."
+        )
+    return weights, positions
 
 
 def uniform_grid(num: int, dim: int = 1) -> Particles:

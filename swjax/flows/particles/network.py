@@ -10,9 +10,9 @@ from jax.scipy.stats import norm
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from swjax._checks import as_count, as_real_array
+from swjax._checks import as_count
 from swjax._types import AnyKey
-from swjax.flows.particles.cloud import Particles, as_particles
+from swjax.flows.particles.cloud import Particles, as_particles, weights_and_positions
 from swjax.flows.particles.features import Atoms, KernelFeatures, KernelLeastSquares, LeastSquares
 from swjax.flows.particles.neurons import (
     NeuronFeatures,
@@ -177,15 +177,12 @@ def two_layer_network(
     >>> abs(round(float(network.population.objective(teacher)), 6))
     0.0
     """
-    weights = as_real_array("weights", jnp.asarray(weights))
-    positions = as_real_array("positions", jnp.asarray(positions))
-    if weights.ndim != 1 or positions.ndim != 2 or len(weights) != len(positions):
-        raise ValueError(
-            f"weights have shape {weights.shape} and positions {positions.shape}; expected (n,) "
-            "and (n, d)."
-        )
+    weights, positions = weights_and_positions(weights, positions, line=False)
     if positions.size == 0:
-        raise ValueError("The teacher has no neurons, so there is nothing to learn.")
+        raise ValueError(
+            "The teacher has no neurons, so there is nothing to learn; pass at least one weight "
+            "and position."
+        )
     if isinstance(activation, str):
         if activation not in ACTIVATIONS:
             known = ", ".join(ACTIVATIONS)

@@ -9,8 +9,9 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from swjax._checks import as_count, as_real_array, is_concrete
+from swjax._checks import as_count, is_concrete
 from swjax._types import AnyKey
+from swjax.flows.particles.cloud import weights_and_positions
 from swjax.flows.particles.features import LeastSquares
 from swjax.flows.particles.fourier import FourierFeatures
 from swjax.flows.particles.problem import ParticleProblem, check_positive
@@ -58,15 +59,8 @@ def spikes_deconvolution(
     >>> round(float(problem.objective(best)), 4)  # 1 - 1 / 30
     0.9667
     """
-    weights = as_real_array("weights", jnp.asarray(weights))
-    positions = as_real_array("positions", jnp.asarray(positions))
-    positions = positions[:, None] if positions.ndim == 1 else positions
-    if weights.ndim != 1 or positions.ndim != 2 or len(weights) != len(positions):
-        raise ValueError(
-            f"weights have shape {weights.shape} and positions {positions.shape}; expected (n,) "
-            "and (n, d) or, on the circle, (n,)."
-        )
-    if len(weights) == 0:
+    weights, positions = weights_and_positions(weights, positions)
+    if positions.size == 0:
         raise ValueError("There are no spikes to recover; pass at least one weight and position.")
     check_positive("penalty", penalty, "Without a penalty the spikes are not determined.")
     if is_concrete(noise) and not (np.all(np.asarray(noise) >= 0) and np.all(np.isfinite(noise))):
