@@ -27,9 +27,7 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
-from _script import options, save
-from jax.flatten_util import ravel_pytree
-from jax.tree_util import Partial
+from _script import keys, options, save
 
 import swjax
 from swjax.convergence import mean_interval, paired_difference
@@ -38,9 +36,9 @@ from swjax.plot import figure_style
 from swjax.plot._style import CATEGORICAL, INK, MUTED, axes_or_new, sequential_colors
 
 NUM_POINTS, LEVEL = 64, 0.3
-TIMES = np.linspace(0, 12, 121)
+TIMES = np.linspace(0, 12, 61)
 THETA, FINE = swjax.equispaced_directions(64), swjax.equispaced_directions(256)
-WIDTHS = {1: (16, 64, 256, 1024, 4096), 2: (16, 64, 256, 1024), 4: (16, 64, 256)}
+DEPTHS, WIDTHS = (1, 2, 4), (8, 25, 80, 250, 800)
 
 
 def velocity(x, y):
@@ -48,53 +46,78 @@ def velocity(x, y):
     return swjax.sliced_velocity(x, y, THETA)
 
 
-def downhill_outputs(kernel, y, x):
-    """Minus the velocity of the outputs for a constant kernel; None stands for the identity."""
-    v = velocity(x, y)
-    return -v if kernel is None else -(kernel @ v.ravel()).reshape(v.shape)
+def tangent_kernel(params, z):
+    """`K = (dT/du) (dT/du)^T`, (n, 2, n, 2), summed over the layers without the Jacobian."""
+    layers = params["params"]
+    names = sorted(layers)  # layer_0, layer_1, ..., output
+
+    def outputs(shifts, point):
+        inputs = []
+        for name in names:
+            inputs.append(point)
+            point = point @ layers[name]["kernel"] + layers[name]["bias"] + shifts[name]
+            point = point if name == "output" else nn.tanh(point)
+        return point, inputs
+
+    shifts = {name: jnp.zeros_like(layers[name]["bias"]) for name in names}
+    slopes, inputs = jax.vmap(jax.jacrev(outputs, has_aux=True), (None, 0))(shifts, z)
+    kernel = 0
+    for name, h in zip(names, inputs, strict=True):
+        backward = jnp.einsum("iap,jbp->iajb", slopes[name], slopes[name])
+        kernel += backward * (1 + h @ h.T)[:, None, :, None]
+    return kernel
 
 
-class Generator:
-    """A network with what its flows need; one object, and one compilation, for all seeds."""
+def follow(field, start, shown, per_record):
+    """What is shown of `u' = field(u)` at all times, by the Runge-Kutta method of order 4.
 
-    def __init__(self, width, depth):
-        self.model = MLP(
-            features=(width,) * depth, dim=2, activation=nn.tanh,
-            kernel_init=nn.initializers.lecun_normal(),
-        )  # fmt: skip
-        self.prepare = jax.jit(self._prepare)
-        self.outputs = jax.jit(jax.vmap(self.model.apply, in_axes=(0, None)))
+    Unlike `swjax.gradient_flow` this keeps no path of the parameters, which may be millions.
+    """
+    h = (TIMES[1] - TIMES[0]) / per_record
+    ahead = lambda u, step, slope: jax.tree.map(lambda a, b: a + step * b, u, slope)
 
-    def downhill(self, z, y, clock, params):
-        """`c` times the gradient of half the squared distance in the parameters."""
-        x, pull_back = jax.vjp(lambda u: self.model.apply(u, z), params)
-        scaled = -clock / NUM_POINTS * velocity(x, y)
-        return pull_back(scaled)[0]
+    def advance(_, u):
+        first = field(u)
+        second = field(ahead(u, h / 2, first))
+        third = field(ahead(u, h / 2, second))
+        fourth = field(ahead(u, h, third))
+        add = lambda a, b, c, d: (a + 2 * b + 2 * c + d) / 6
+        return ahead(u, h, jax.tree.map(add, first, second, third, fourth))
 
-    def _prepare(self, key, z, y):
-        """Initial parameters, the clock, and the kernel times c / n."""
-        params = self.model.init(key, z)
-        flat, unravel = ravel_pytree(params)
-        outputs = lambda u: jnp.ravel(jnp.asarray(self.model.apply(unravel(u), z)))
-        x, pull_back = jax.vjp(outputs, flat)
-        v = velocity(x.reshape(-1, 2), y)
-        clock = NUM_POINTS * jnp.sum(v**2) / jnp.sum(pull_back(v.ravel())[0] ** 2)
-        jacobian = jax.lax.map(lambda row: pull_back(row)[0], jnp.eye(x.size))
-        return params, clock, clock / NUM_POINTS * jacobian @ jacobian.T
+    def record(u, _):
+        u = jax.lax.fori_loop(0, per_record, advance, u)
+        return u, shown(u)
+
+    _, later = jax.lax.scan(record, start, None, len(TIMES) - 1)
+    return jnp.concatenate([shown(start)[None], later])
 
 
-def paths(generator, seed, num_steps):
-    """The clouds of both flows and of the frozen kernel at all times, and the target."""
-    z_key, y_key, u_key = jax.random.split(jax.random.key(seed), 3)
-    z = jax.random.normal(z_key, (NUM_POINTS, 2))
-    y = swjax.measures.moons().sample(y_key, NUM_POINTS)
-    params, clock, kernel = generator.prepare(u_key, z, y)
-    start = generator.model.apply(params, z)
-    solve = partial(swjax.gradient_flow, None, times=TIMES, num_steps=num_steps)
-    trained = solve(params, gradient=Partial(generator.downhill, z, y, clock))
-    free = solve(start, gradient=Partial(downhill_outputs, None, y))
-    frozen = solve(start, gradient=Partial(downhill_outputs, kernel, y))
-    return generator.outputs(trained.path, z), free.path, frozen.path, y
+@partial(jax.jit, static_argnums=(0, 2))
+def paths(model, draws, per_record):
+    """The clouds of both flows and of the frozen kernel at all times, and the target, by key."""
+
+    def one(key):
+        z_key, y_key, u_key = jax.random.split(key, 3)
+        z = jax.random.normal(z_key, (NUM_POINTS, 2))
+        y = swjax.measures.moons().sample(y_key, NUM_POINTS)
+        params = model.init(u_key, z)
+        start, kernel = model.apply(params, z), tangent_kernel(params, z)
+        v = velocity(start, y)
+        clock = jnp.sum(v**2) / jnp.einsum("ia,iajb,jb", v, kernel, v)
+
+        def downhill(params):
+            x, pull_back = jax.vjp(lambda u: model.apply(u, z), params)
+            return pull_back(clock * velocity(x, y))[0]
+
+        frozen = lambda x: clock * jnp.einsum("iajb,jb->ia", kernel, velocity(x, y))
+        return (
+            follow(downhill, params, lambda u: model.apply(u, z), per_record),
+            follow(lambda x: velocity(x, y), start, lambda x: x, per_record),
+            follow(frozen, start, lambda x: x, per_record),
+            y,
+        )
+
+    return jax.lax.map(one, draws)
 
 
 @jax.jit
@@ -119,9 +142,17 @@ def at_level(path, values, level):
     return path[k - 1] + share * (path[k] - path[k - 1])
 
 
-def measure(generator, seed, num_steps):
-    """All numbers of one seed, relative to SW(start, target)."""
-    trained, free, frozen, y = paths(generator, seed, num_steps)
+def measure(width, depth, draws, per_record):
+    """All numbers of every seed, relative to SW(start, target)."""
+    model = MLP(
+        features=(width,) * depth, dim=2, activation=nn.tanh,
+        kernel_init=nn.initializers.lecun_normal(),
+    )  # fmt: skip
+    return [compare(*run) for run in zip(*paths(model, draws, per_record), strict=True)]
+
+
+def compare(trained, free, frozen, y):
+    """All numbers of one seed."""
     scale = float(swjax.sw_distance(free[0], y, FINE))
     apart = np.asarray(distances(trained, free)) / scale
     values = [np.asarray(losses(path, y), float) for path in (trained, free)]
@@ -152,37 +183,37 @@ def show(interval):
 
 def main() -> None:
     """Print the numbers and write the figure."""
-    given = options(__doc__, repetitions=8, num_steps=240, largest=4096)
-    results = {}
-    for depth, widths in WIDTHS.items():
-        for width in (w for w in widths if w <= given.largest):
-            generator = Generator(width, depth)
-            runs = [measure(generator, s, given.num_steps) for s in range(given.repetitions)]
-            results[depth, width] = runs
+    given = options(__doc__, repetitions=12, per_record=1, largest=WIDTHS[-1])
+    draws, results = keys(0, given.repetitions), {}
+    widths = [w for w in WIDTHS if w <= given.largest]
+    for depth in DEPTHS:
+        for width in widths:
+            runs = results[depth, width] = measure(width, depth, draws, given.per_record)
             words = [
                 f"{name} {show(mean_interval([run[name] for run in runs]))}"
                 for name in ("largest", "equal loss", "frozen", "labeled", "trained", "free")
             ]
             print(f"depth {depth}, width {width:>4}: " + ", ".join(words), flush=True)
-            if (depth, width) == (1, 64):
-                finer = measure(generator, 0, 2 * given.num_steps)
-                change = np.abs(finer["curve"] - runs[0]["curve"]).max()
-                print(f"  half the step, seed 0: distances change by at most {change:.1e}")
-    for depth in WIDTHS:
-        widths = [w for d, w in results if d == depth]
+        middle = widths[len(widths) // 2]
+        finer = measure(middle, depth, draws, 2 * given.per_record)
+        changes = [
+            np.abs(fine["curve"] - run["curve"]).max()
+            for fine, run in zip(finer, results[depth, middle], strict=True)
+        ]
+        print(f"  width {middle}, half the step: distances move by {max(changes):.1e} at most")
+    for depth in DEPTHS:
         for name in ("largest", "equal loss", "frozen"):
             ends = [[run[name] for run in results[depth, w]] for w in (widths[-1], widths[0])]
             words = f"{widths[-1]} minus width {widths[0]}"
             print(f"depth {depth}, {name}, width {words}: {show(paired_difference(*ends))}")
-    draw(results, given.output)
+    draw(results, widths, given.output)
 
 
-def draw(results, output) -> None:
+def draw(results, widths, output) -> None:
     """Four panels: the clouds of one seed, the distance over time, and two readings of it."""
     with figure_style():
         figure, axes = plt.subplots(1, 4, figsize=(16, 4.0), layout="constrained")
         picture, over_time, against_width, equal = (axes_or_new(ax) for ax in axes)
-        widths = [w for d, w in results if d == 1]
         y, trained, free = next(
             run["clouds"] for run in results[1, widths[-1]] if run["clouds"][1] is not None
         )
@@ -190,7 +221,10 @@ def draw(results, output) -> None:
         picture.plot(*np.asarray(free).T, "o", ms=4, color=CATEGORICAL[0], label="SW flow")
         picture.plot(*np.asarray(trained).T, "o", ms=4, color=CATEGORICAL[1], label="training")
         picture.set(aspect="equal", title=f"At 30 % of the loss (width {widths[-1]})")
-        picture.legend(frameon=False, loc="lower center", ncols=3, bbox_to_anchor=(0.5, -0.25))
+        picture.legend(
+            frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.09),
+            columnspacing=0.8, handletextpad=0.1,
+        )  # fmt: skip
         for width, color in zip(widths, sequential_colors(len(widths)), strict=True):
             curves = np.stack([run["curve"] for run in results[1, width]])
             over_time.plot(TIMES, curves.mean(0), color=color, label=f"width {width}")
@@ -200,8 +234,7 @@ def draw(results, output) -> None:
         )  # fmt: skip
         over_time.set_ylim(bottom=0)
         over_time.legend(frameon=False)
-        for i, depth in enumerate(WIDTHS):
-            widths = [w for d, w in results if d == depth]
+        for i, depth in enumerate(DEPTHS):
             shift = 1.06 ** (i - 1)
             for ax, name, style in (
                 (against_width, "largest", "o-"), (against_width, "frozen", "s:"),
@@ -218,7 +251,7 @@ def draw(results, output) -> None:
         against_width.plot([], [], "s:", ms=4, color=INK, label="to the frozen kernel")
         for ax, title in ((against_width, "Largest distance"), (equal, "At 30 % of the loss")):
             ax.set(xscale="log", xlabel="width", title=title)
-            ax.set_xticks(WIDTHS[1], [str(w) for w in WIDTHS[1]])
+            ax.set_xticks(widths, [str(w) for w in widths])
             ax.minorticks_off()
             ax.set_ylim(bottom=0)
             ax.legend(frameon=False)
