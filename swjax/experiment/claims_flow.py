@@ -81,7 +81,7 @@ def _order_claim(study: FlowStudy, dataset: xr.Dataset, arm: str, distances: Dis
         study,
         dataset,
         arm,
-        distances.values.sel(arm=arm).transpose("step_size", "repetition"),
+        distances.values.sel(arm=arm),
         text=f"{several(list(study.schemes), arm)}{distances.words} shrinks like the step size to "
         f"the power {expected:g}",
         expected=expected,

@@ -32,7 +32,7 @@ def interpolation_claims(study: FlowStudy, dataset: xr.Dataset, arm: str) -> lis
             study,
             dataset,
             arm,
-            longest.transpose("step_size", "repetition"),
+            longest,
             text=f"{prefix}the longest step, which is the largest distance between the piecewise "
             "affine and the piecewise constant interpolation, shrinks like the step size",
             expected=_STEP_ORDER,
@@ -47,7 +47,7 @@ def interpolation_claims(study: FlowStudy, dataset: xr.Dataset, arm: str) -> lis
                 study,
                 dataset,
                 arm,
-                found.values.sel(arm=arm).transpose("step_size", "repetition"),
+                found.values.sel(arm=arm),
                 text=f"{prefix}for the piecewise constant interpolation, {found.words} shrinks "
                 f"like the step size to the power {study.expect.order:g} as well",
                 expected=study.expect.order,

@@ -9,11 +9,11 @@ from swjax.convergence import (
     equivalence_verdict,
     exceedance,
     extrapolate_to_zero,
-    fit_order,
     mean_interval,
 )
 from swjax.experiment.build import build
 from swjax.experiment.critical_sets import CriticalSet
+from swjax.experiment.order_claim import order_claim
 from swjax.experiment.statements import (
     bound_verdict,
     claim,
@@ -119,33 +119,16 @@ def _order_claim(
         f"{several(list(study.schemes), arm)}in the long run the {PHRASE_OF[asked.part]} "
         f"({_STATISTIC[asked.statistic]}) shrinks like the step size to the power {asked.order:.3g}"
     )
-    note = left_out(dataset, arm)
     values = after_burn_in(study, dataset, asked.part).sel(arm=[arm])
-    try:
-        order = fit_order(
-            study.step_sizes,
-            per_run(values, asked.statistic).sel(arm=arm).values,
-            key=study.seed,
-            num_resamples=2000,
-            paired=study.common_random_numbers,
-        )
-    except ValueError as error:
-        return undecided(text, asked.order, asked.tolerance, str(error))
-    half = 0.5 if asked.statistic == "rms" else 1.0  # means of squares were fitted
-    slope, low, high = half * order.slope, half * order.low, half * order.high
-    if order.is_curved:
-        note = (
-            f"{note} The line is bent (curvature {half * order.curvature:.3f}): the coarse steps "
-            "are not yet in the regime of a single power."
-        ).strip()
-    return claim(
-        text,
-        estimate=slope,
-        low=low,
-        high=high,
+    return order_claim(
+        study,
+        dataset,
+        arm,
+        per_run(values, asked.statistic).sel(arm=arm),
+        text=text,
         expected=asked.order,
         tolerance=asked.tolerance,
-        note=note,
+        power=0.5 if asked.statistic == "rms" else 1.0,  # of the mean of squares
     )
 
 

@@ -7,10 +7,11 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from swjax import plot
-from swjax.convergence import Order, fit_order
+from swjax.convergence import Order
 from swjax.experiment.claims_limits import scaled_biases, scaled_squares
 from swjax.experiment.closed_form import moments, scale_problem
 from swjax.experiment.distances import compact_distances, run_distances
+from swjax.experiment.order_claim import judged_order
 from swjax.experiment.report_html import number
 from swjax.experiment.statements import finite_runs
 from swjax.experiment.study import FlowStudy
@@ -73,7 +74,7 @@ def loss_to_show(ran: xr.Dataset) -> tuple[str, str]:
 def _order(study: FlowStudy, ran: xr.Dataset, arm: str) -> Sketch:
     distances = run_distances(study, ran)
     one_time = ran.drop_vars("distance").assign(distance=distances.values)
-    order, what = order_of_arm(study, ran, arm), distances.words.rstrip(",")
+    order, what = _order_of_arm(study, ran, arm), distances.words.rstrip(",")
     return (
         "order",
         "Order of convergence",
@@ -195,17 +196,10 @@ def _fluctuation(study: FlowStudy, ran: xr.Dataset, arm: str) -> Sketch:
     )
 
 
-def order_of_arm(study: FlowStudy, dataset: xr.Dataset, arm: str) -> Order | None:
-    """The order fitted as for the verdict; None with fewer than three usable step sizes."""
-    distances = run_distances(study, dataset).values.sel(arm=arm)
+def _order_of_arm(study: FlowStudy, ran: xr.Dataset, arm: str) -> Order | None:
+    """The order as it is judged; None with fewer than three usable step sizes."""
     try:
-        return fit_order(
-            dataset["step_size"].values,
-            distances.transpose("step_size", "repetition").values,
-            key=study.seed,
-            num_resamples=2000,
-            paired=study.common_random_numbers,
-        )
+        return judged_order(study, run_distances(study, ran).values.sel(arm=arm))
     except ValueError:
         return None
 
