@@ -8,6 +8,7 @@ from swjax.experiment.build import build
 from swjax.experiment.cell import flat_rows
 from swjax.experiment.closed_form import Moments, moments
 from swjax.experiment.statements import (
+    NORMAL_95,
     bound_verdict,
     claim,
     finite_runs,
@@ -23,7 +24,6 @@ from swjax.experiment.study import FlowStudy
 _AGREE, _SHARP = 3.0, 0.1
 # The bias is small beside the spread of the runs: as a share of its formula it must be 1 +- this.
 _BIAS_BAND = 0.3
-_NORMAL_95 = 1.959964
 
 
 def closed_form_claims(study: FlowStudy, dataset: xr.Dataset) -> tuple[list[dict], list[dict]]:
@@ -115,7 +115,7 @@ def _compared(found: np.ndarray, exact: np.ndarray, time: float) -> _Compared:
     # The exact value differs from run to run with the start; only the rest is random.
     error = float(np.std(found[good] - exact[good], ddof=1) / np.sqrt(num))
     mean = float(found[good].mean())
-    half = _NORMAL_95 * error
+    half = NORMAL_95 * error
     interval = Interval(mean, mean - half, mean + half, error, num, num_left_out)
     return _Compared((interval, float(exact[good].mean()), float(time)))
 
@@ -150,8 +150,8 @@ def _square_claim(prefix: str, study: FlowStudy, compared: list[_Compared], note
     return claim(
         text,
         estimate=ratio,
-        low=ratio - _NORMAL_95 * error,
-        high=ratio + _NORMAL_95 * error,
+        low=ratio - NORMAL_95 * error,
+        high=ratio + NORMAL_95 * error,
         expected=1.0,
         tolerance=_AGREE * error,
         verdict=verdict,
@@ -206,7 +206,7 @@ def _bias_claim(prefix: str, study: FlowStudy, compared: list[_Compared], note: 
     if study.common_random_numbers:  # then the step sizes are not independent: take the best one
         weights = (np.arange(len(errors)) == errors.argmin()).astype(float)
     ratio, error = float(weights @ ratios), float(np.sqrt(np.sum((weights * errors) ** 2)))
-    low, high = ratio - _NORMAL_95 * error, ratio + _NORMAL_95 * error
+    low, high = ratio - NORMAL_95 * error, ratio + NORMAL_95 * error
     return claim(
         text,
         estimate=ratio,

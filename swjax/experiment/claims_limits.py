@@ -8,6 +8,8 @@ import xarray as xr
 
 from swjax.convergence import Interval, equivalence_verdict, extrapolate_to_zero, mean_interval
 from swjax.experiment.statements import (
+    MISFIT,
+    NORMAL_95,
     claim,
     finite_runs,
     left_out,
@@ -17,11 +19,8 @@ from swjax.experiment.statements import (
 )
 from swjax.experiment.study import FlowStudy
 
-_NORMAL_95 = 1.959964
 # A bias is used for the order if it is this many standard errors away from none.
 _CLEAR = 4.0
-# Below this probability the extrapolation misses the measured values: its degree is too low.
-_MISFIT = 1e-3
 
 
 def limit_claims(study: FlowStudy, dataset: xr.Dataset, arm: str) -> tuple[list[dict], list[dict]]:
@@ -129,7 +128,7 @@ def _limit_claim(
     except ValueError as error:
         return undecided(text, 1.0, tolerance, str(error))
     verdict = equivalence_verdict(found.low, found.high, 1.0, tolerance)
-    if found.misfit < _MISFIT:
+    if found.misfit < MISFIT:
         note = (
             f"{note} A polynomial of degree {asked.degree} misses the measured values (probability "
             f"{found.misfit:.1g}): leave out the coarse steps, or raise expect.limits.degree."
@@ -180,7 +179,7 @@ def _bias_order_claim(
     if study.common_random_numbers:  # each repetition counts as one, over all step sizes
         each = (parts / means) @ biases.shares[clear]
         error = float(np.nanstd(each, ddof=1)) / math.sqrt(np.isfinite(each).sum())
-    low, high = slope - _NORMAL_95 * error, slope + _NORMAL_95 * error
+    low, high = slope - NORMAL_95 * error, slope + NORMAL_95 * error
     return claim(
         text,
         estimate=slope,

@@ -15,6 +15,7 @@ from swjax.experiment.build import build
 from swjax.experiment.critical_sets import CriticalSet
 from swjax.experiment.order_claim import order_claim
 from swjax.experiment.statements import (
+    MISFIT,
     bound_verdict,
     claim,
     counted_as_farther,
@@ -37,8 +38,6 @@ from swjax.experiment.stationary_statistics import (
 )
 from swjax.experiment.study import StationarityStudy
 
-# A fitted expansion in the step size is not believed when so bad a fit has less probability.
-_MISFIT = 1e-3
 _STATISTIC = {
     "rms": "root mean square",
     "mean": "mean",
@@ -223,7 +222,7 @@ def _listed(study: StationarityStudy, found: Extrapolation) -> str:
 
 
 def _misfit_note(found: Extrapolation, degree: int) -> str:
-    if not found.misfit < _MISFIT:
+    if not found.misfit < MISFIT:
         return ""
     what = "a line" if degree else "one value"
     return (

@@ -7,6 +7,11 @@ import xarray as xr
 
 from swjax.convergence import Interval, Verdict, equivalence_verdict
 
+# Half the width of a 95 % interval, in standard errors of a normal law.
+NORMAL_95 = 1.959964
+# Below this probability of so bad a fit, an expansion in the step size is not believed.
+MISFIT = 1e-3
+
 
 def claim(
     text: str,

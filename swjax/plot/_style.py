@@ -20,6 +20,7 @@ GRID = "#e3e5ea"
 # paper: told apart under every common form of color blindness.
 CATEGORICAL = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
+BROKEN = (0, (5, 3))
 FIT = "#d55e00"
 
 _RC = {

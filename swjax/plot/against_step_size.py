@@ -9,6 +9,7 @@ from jaxtyping import ArrayLike
 from matplotlib.axes import Axes
 
 from swjax.convergence import Order, bootstrap_interval, fit_order, mean_interval
+from swjax.plot._bars import error_bars, interval_bars
 from swjax.plot._results import (
     arm_names,
     dataset_of,
@@ -19,6 +20,7 @@ from swjax.plot._results import (
     sup_distances,
 )
 from swjax.plot._style import (
+    BROKEN,
     CATEGORICAL,
     FIT,
     INK,
@@ -31,7 +33,6 @@ from swjax.plot._style import (
 )
 
 _DISTANCE = r"mean of  $\max_{s \leq S}\,|u_\alpha(s) - u(s)|$"
-_BROKEN = (0, (5, 3))
 _MOST_DOTS = 128
 
 
@@ -92,7 +93,7 @@ def order_plot(
         if expected is not None and usable.any():
             # Parallel below the data, so that it hides nothing.
             lowest = np.nanquantile(values[usable], 0.02, axis=1) / steps[usable] ** expected
-            line = {"color": INK, "linewidth": 1.1, "linestyle": _BROKEN}
+            line = {"color": INK, "linewidth": 1.1, "linestyle": BROKEN}
             label = f"order {expected:g}, for comparison"
             ax.plot(ends, 0.75 * lowest.min() * ends**expected, label=label, **line)
         _note_left_out(ax, steps, values)
@@ -149,17 +150,9 @@ def fluctuation_constant(
             values = np.asarray(exact)[ascending]
             ax.plot(steps[ascending], values, color=FIT, label="exact, at each step size")
         if limit is not None:
-            line = {"color": INK, "linewidth": 1.1, "linestyle": _BROKEN}
+            line = {"color": INK, "linewidth": 1.1, "linestyle": BROKEN}
             ax.axhline(limit, label=r"limit as $\alpha \to 0$", **line)
-        ax.errorbar(
-            steps[usable],
-            [m.estimate for m in found],
-            [3 * m.standard_error for m in found],
-            fmt="o",
-            color=CATEGORICAL[0],
-            markersize=4.5,
-            label="measured, three standard errors",
-        )
+        error_bars(ax, steps[usable], found, label="measured, three standard errors")
         step_size_axis(ax, steps)
         s = float(distance["time"])
         ax.set_ylabel(rf"mean of  $|u_\alpha(s) - u(s)|^2 / \alpha$   at $s$ = {s:.3g}")
@@ -275,10 +268,7 @@ def _dots(ax: Axes, steps: np.ndarray, values: np.ndarray) -> None:
 def _means(ax: Axes, steps: np.ndarray, values: np.ndarray) -> None:
     """Means over the finite repetitions with bootstrap intervals."""
     found = [bootstrap_interval(row, lambda x: x.mean(axis=-1)) for row in values]
-    mean, low, high = (np.array([f[i] for f in found]) for i in range(3))
-    errors = [mean - low, high - mean]
-    style = {"fmt": "o", "markersize": 4.5, "zorder": 3, "label": "mean, 95 % interval"}
-    ax.errorbar(steps, mean, errors, color=CATEGORICAL[0], **style)
+    interval_bars(ax, steps, found, zorder=3, label="mean, 95 % interval")
 
 
 def _note_left_out(ax: Axes, steps: np.ndarray, values: np.ndarray) -> None:

@@ -9,8 +9,10 @@ from jaxtyping import ArrayLike
 from matplotlib.axes import Axes
 
 from swjax.convergence import exceedance, mean_interval
+from swjax.plot._bars import interval_bars
 from swjax.plot._results import dataset_of, finite_runs, need, one_arm, sorted_by_step
 from swjax.plot._style import (
+    BROKEN,
     CATEGORICAL,
     FIT,
     INK,
@@ -30,7 +32,6 @@ _LABEL = {
     "radial": "distance to the sphere",
     "residual": r"residual $|u - \pi_r(u - t\,\nabla F(u))|\,/\,t$",
 }
-_BROKEN = (0, (5, 3))
 
 
 def critical_quantiles(
@@ -95,7 +96,7 @@ def critical_quantiles(
             if order is not None:
                 # Parallel below the data, from the smallest step size on.
                 factor = 0.6 * rms[-1] / steps[usable][-1] ** order
-                line = {"color": color, "linewidth": 1.1, "linestyle": _BROKEN}
+                line = {"color": color, "linewidth": 1.1, "linestyle": BROKEN}
                 ax.plot(ends, factor * ends**order, label=f"slope {order:.3g}", **line)
         step_size_axis(ax, steps)
         ax.set_yscale("log")
@@ -142,13 +143,10 @@ def rarity(
         ax = axes_or_new(ax)
         for i, threshold in enumerate(thresholds):
             found = [exceedance(row, threshold) for row in last]
-            share = np.array([f.estimate for f in found])
-            errors = [share - [f.low for f in found], [f.high for f in found] - share]
             aside = steps * np.exp(0.02 * (i - (len(thresholds) - 1) / 2))
             label = f"farther than {threshold:.3g}"
             color = CATEGORICAL[i % len(CATEGORICAL)]
-            style = {"fmt": "o-", "markersize": 4.5, "linewidth": 1.2}
-            ax.errorbar(aside, share, np.maximum(errors, 0), color=color, label=label, **style)
+            interval_bars(ax, aside, found, fmt="o-", linewidth=1.2, color=color, label=label)
         if at_most is not None:
             ax.axhline(at_most, color=INK, linewidth=1.0, linestyle=":")
         step_size_axis(ax, steps)
@@ -204,8 +202,8 @@ def residual_distribution(
             good = dataset["goldstein"].where(dataset["diverged_at"] < 0)
             rows = good.transpose("step_size", "repetition").values
             for row, color in zip(rows, colors, strict=True):
-                _steps_up(ax, row, color=color, linestyle=_BROKEN, linewidth=1.1)
-            ax.plot([], [], color=MUTED, linestyle=_BROKEN, label="Goldstein, at the end")
+                _steps_up(ax, row, color=color, linestyle=BROKEN, linewidth=1.1)
+            ax.plot([], [], color=MUTED, linestyle=BROKEN, label="Goldstein, at the end")
         if threshold is not None:
             ax.axvline(threshold, color=INK, linewidth=1.0, linestyle=":")
         ax.set_xscale("log")
@@ -305,17 +303,14 @@ def shares_of_prediction(
         color = CATEGORICAL[len(ax.containers) % len(CATEGORICAL)]
         usable = np.isfinite(rows).sum(axis=1) >= 2
         found = [mean_interval(row) for row in rows[usable]]
-        mean = np.array([f.estimate for f in found])
-        errors = [mean - [f.low for f in found], [f.high for f in found] - mean]
-        style = {"fmt": "o", "markersize": 4.5, "color": color}
-        ax.errorbar(steps[usable], mean, errors, label=label or "mean, 95 % interval", **style)
+        interval_bars(ax, steps[usable], found, color=color, label=label or "mean, 95 % interval")
         if line is not None:
             x = np.linspace(0, 1.03 * steps.max(), 50)
             y = np.polynomial.polynomial.polyval(x, np.asarray(line, float))
             ax.plot(x, y, color=color if label else FIT, linewidth=1.2)
         if tolerance is not None and not ax.patches:
             ax.axhspan(1 - tolerance, 1 + tolerance, color=MUTED, alpha=0.13, linewidth=0)
-        ax.axhline(1, color=INK, linewidth=1.0, linestyle=_BROKEN)
+        ax.axhline(1, color=INK, linewidth=1.0, linestyle=BROKEN)
         ax.set_xlim(0, 1.05 * max(steps.max(), ax.get_xlim()[1] / 1.05))
         ax.set_xlabel(r"step size $\alpha$")
         ax.set_ylabel("measured / predicted")

@@ -7,7 +7,9 @@ from jaxtyping import ArrayLike
 from matplotlib.axes import Axes
 
 from swjax.convergence import exceedance, extrapolate_to_zero, fit_order, mean_interval
+from swjax.plot._bars import error_bars, interval_bars
 from swjax.plot._style import (
+    BROKEN,
     CATEGORICAL,
     FIT,
     INK,
@@ -18,7 +20,6 @@ from swjax.plot._style import (
     step_size_axis,
 )
 
-_BROKEN = (0, (5, 3))
 _MARKERS = "osD^v"
 
 
@@ -52,18 +53,10 @@ def exceedance_probability(
     with figure_style():
         ax = axes_or_new(ax)
         found = [exceedance(row, threshold) for row in values]
-        center, low, high = (np.array([f[i] for f in found]) for i in range(3))
-        ax.errorbar(
-            steps,
-            center,
-            [center - low, high - center],
-            fmt="o-",
-            color=CATEGORICAL[0],
-            markersize=4.5,
-            label="share of the runs, 95 % Clopper-Pearson interval",
-        )
+        words = "share of the runs, 95 % Clopper-Pearson interval"
+        interval_bars(ax, steps, found, fmt="o-", label=words)
         if rare is not None:
-            line = {"color": INK, "linewidth": 1.1, "linestyle": _BROKEN}
+            line = {"color": INK, "linewidth": 1.1, "linestyle": BROKEN}
             ax.axhline(rare, label=f"{100 * rare:g} %", **line)
         step_size_axis(ax, steps)
         ax.set_ylim(-0.03, 1.03)
@@ -108,15 +101,7 @@ def limit_as_steps_vanish(
         if tolerance is not None:
             band = {"color": MUTED, "alpha": 0.15, "linewidth": 0}
             ax.axhspan(1 - tolerance, 1 + tolerance, label=f"1 ± {tolerance:g}", **band)
-        ax.errorbar(
-            steps,
-            [m.estimate for m in means],
-            [3 * m.standard_error for m in means],
-            fmt="o",
-            color=CATEGORICAL[0],
-            markersize=4.5,
-            label="measured, three standard errors",
-        )
+        error_bars(ax, steps, means, label="measured, three standard errors")
         if len(steps) > degree + 1:
             found = extrapolate_to_zero(steps, values, degree=degree)
             along = np.linspace(0.0, 1.05 * steps.max(), 50)
@@ -163,14 +148,13 @@ def several_orders(
             order, color = fit_order(steps, rows), CATEGORICAL[i % len(CATEGORICAL)]
             ends = np.array([0.9 * steps.min(), 1.1 * steps.max()])
             ax.plot(ends, order.constant * ends**order.slope, color=color, linewidth=1.2)
-            means = [mean_interval(row) for row in rows]
-            ax.errorbar(
+            error_bars(
+                ax,
                 steps,
-                [m.estimate for m in means],
-                [1.96 * m.standard_error for m in means],
+                [mean_interval(row) for row in rows],
+                num_errors=1.96,
                 fmt=_MARKERS[i % len(_MARKERS)],
                 color=color,
-                markersize=4.5,
                 label=f"{name}: order {order.slope:.3f} [{order.low:.3f}, {order.high:.3f}]",
             )
         step_size_axis(ax, steps)
@@ -211,7 +195,7 @@ def paths_and_solutions(
         ax = axes_or_new(ax)
         for i, row in enumerate(np.asarray(solutions, float)):
             name = "solutions of the inclusion" if i == 0 else None
-            style = {"linewidth": 0.9, "linestyle": _BROKEN, "alpha": 0.7, "zorder": 3}
+            style = {"linewidth": 0.9, "linestyle": BROKEN, "alpha": 0.7, "zorder": 3}
             ax.plot(at, row, color=INK, label=name, **style)
         for i, row in enumerate(np.asarray(paths, float)):
             name = "runs of SGD" if i == 0 else None
