@@ -15,12 +15,12 @@ from swjax.experiment import report_html as html
 from swjax.experiment.diagnoses import diagnoses
 from swjax.experiment.report_figures import drawings, save_drawing
 from swjax.experiment.report_html import Column, Html, tag
-from swjax.experiment.report_stationarity import sampling_section
+from swjax.experiment.report_sampling import sampling_section
 from swjax.experiment.report_verdict import claims_table, verdict_block
 from swjax.experiment.results import combine
 from swjax.experiment.statements import finite_runs
 from swjax.experiment.store import RunFolder, write_text
-from swjax.experiment.study import Study
+from swjax.experiment.study import StationarityStudy, Study
 
 
 class _Run(NamedTuple):
@@ -86,7 +86,8 @@ def _parts(run: _Run) -> Iterator[Html]:
     yield _results(run)
     yield claims_table(run.summary)
     yield _measurements(run)
-    yield sampling_section(run.summary, run.study)
+    if isinstance(run.study, StationarityStudy):
+        yield sampling_section(run.summary, run.study)
     yield _diagnoses(run)
     yield _assumptions(run)
     yield _study_file(run)

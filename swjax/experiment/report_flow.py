@@ -1,10 +1,10 @@
 """The figures of a flow study, and what each of them shows, in words."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
 
 from swjax import plot
 from swjax.convergence import Order
@@ -13,11 +13,9 @@ from swjax.experiment.closed_form import moments, scale_problem
 from swjax.experiment.distances import compact_distances, run_distances
 from swjax.experiment.order_claim import judged_order
 from swjax.experiment.report_html import number
+from swjax.experiment.report_sketch import Sketch, by_arm, loss_sketch
 from swjax.experiment.statements import finite_runs
 from swjax.experiment.study import FlowStudy
-
-# Name, title, caption, draw: what `report_figures` makes a drawing of.
-Sketch = tuple[str, str, str, Callable[[Axes], object]]
 
 _MOST_PATHS = 40
 
@@ -29,11 +27,7 @@ def flow_sketches(study: FlowStudy, ran: xr.Dataset) -> Iterator[Sketch]:
         study: the study.
         ran: the results of the step sizes that have run.
     """
-    for arm in study.schemes:
-        several = len(study.schemes) > 1
-        suffix, of_arm = (f"-{arm}", f", {arm}") if several else ("", "")
-        for name, title, caption, draw in _of_arm(study, ran, arm):
-            yield f"{name}{suffix}", f"{title}{of_arm}", caption, draw
+    return by_arm(study.schemes, lambda arm: _of_arm(study, ran, arm))
 
 
 def _of_arm(study: FlowStudy, ran: xr.Dataset, arm: str) -> Iterator[Sketch]:
@@ -48,7 +42,7 @@ def _of_arm(study: FlowStudy, ran: xr.Dataset, arm: str) -> Iterator[Sketch]:
     if study.reference.kind == "solution_set":
         yield _solutions(study, ran, arm)
     else:
-        yield (
+        yield Sketch(
             "paths",
             "Distance to the flow over flow time",
             f"{_PATHS} {_words_of_flow_error(ran)}",
@@ -56,26 +50,17 @@ def _of_arm(study: FlowStudy, ran: xr.Dataset, arm: str) -> Iterator[Sketch]:
         )
     if "path" in ran and "flow_path" in ran and ran.sizes["parameter"] == 2:
         draw = lambda ax: plot.paths_in_plane(ran, ax, arm=arm)
-        yield "plane", "The paths themselves", _PLANE, draw
+        yield Sketch("plane", "The paths themselves", _PLANE, draw)
     if study.reference.kind == "closed_form" and moments(study, arm) is not None:
         yield _fluctuation(study, ran, arm)
-    variable, title = loss_to_show(ran)
-    draw = lambda ax: plot.loss_against_time(ran, ax, arm=arm, variable=variable)
-    yield "loss", title, LOSS_CAPTIONS[variable], draw
-
-
-def loss_to_show(ran: xr.Dataset) -> tuple[str, str]:
-    """The expected loss where it was recorded, else that of the minibatches; with a title."""
-    if "loss" in ran:
-        return "loss", "Loss over flow time"
-    return "sample_loss", "Mean minibatch loss over flow time"
+    yield loss_sketch(ran, partial(plot.loss_against_time, ran, arm=arm))
 
 
 def _order(study: FlowStudy, ran: xr.Dataset, arm: str) -> Sketch:
     distances = run_distances(study, ran)
     one_time = ran.drop_vars("distance").assign(distance=distances.values)
     order, what = _order_of_arm(study, ran, arm), distances.words.rstrip(",")
-    return (
+    return Sketch(
         "order",
         "Order of convergence",
         f"Mean over repetitions of {what}, {_ORDER} {_words_of_order(order)}",
@@ -94,7 +79,7 @@ def _rarity(study: FlowStudy, ran: xr.Dataset, arm: str) -> Sketch:
     eta, rare = study.expect.eta or np.nan, study.expect.exceedance
     values = compact_distances(study, ran).sel(arm=arm).transpose("step_size", "repetition")
     sizes = ran["step_size"].values
-    return (
+    return Sketch(
         "exceedance",
         "How often a run is far from the flow",
         f"Share of the repetitions whose distance d_c exceeds {eta:g}, with exact binomial "
@@ -112,7 +97,7 @@ def _interpolations(study: FlowStudy, ran: xr.Dataset, arm: str) -> Sketch:
     }
     rows = {k: v.sel(arm=arm).transpose("step_size", "repetition").values for k, v in rows.items()}
     sizes = ran["step_size"].values
-    return (
+    return Sketch(
         "interpolations",
         "The two interpolations",
         "Distance to the flow of the iterates joined by segments and by steps, and the longest "
@@ -128,7 +113,7 @@ def _limits(study: FlowStudy, ran: xr.Dataset, arm: str) -> Iterator[Sketch]:
     assert asked is not None
     sizes = ran["step_size"].values
     squares = scaled_squares(ran, arm)
-    yield (
+    yield Sketch(
         "limit-fluctuation",
         "Fluctuation as steps shrink",
         f"{_LIMIT} Here the mean square deviation from the flow by the step size, as a share of "
@@ -145,7 +130,7 @@ def _limits(study: FlowStudy, ran: xr.Dataset, arm: str) -> Iterator[Sketch]:
     if asked.bias is None and asked.bias_order is None:
         return
     biases = scaled_biases(ran, arm)
-    yield (
+    yield Sketch(
         "limit-bias",
         "Bias as steps shrink",
         f"{_LIMIT} Here the mean deviation from the flow by the step size, along b, as a share of "
@@ -167,7 +152,7 @@ def _solutions(study: FlowStudy, ran: xr.Dataset, arm: str) -> Sketch:
     times, problem = ran["time"].values, scale_problem(study)
     waits = np.linspace(0, study.horizon, 9)
     curves = [side * problem.flow_from_zero(times, wait) for wait in waits for side in (1, -1)]
-    return (
+    return Sketch(
         "solutions",
         "Runs and the set of solutions",
         f"Runs of SGD at step size {float(finest['step_size']):g} from beside the kink at 0, over "
@@ -188,7 +173,7 @@ def _fluctuation(study: FlowStudy, ran: xr.Dataset, arm: str) -> Sketch:
         for size in ran["step_size"].values
     ]
     limit = float(np.mean(problem.fluctuation(starts, [time])))
-    return (
+    return Sketch(
         "fluctuation",
         "Fluctuation around the flow",
         _FLUCTUATION,
@@ -239,7 +224,3 @@ _LIMIT = (
     "Means over repetitions with three standard errors, and the curve through them, read off at "
     "step size zero with its 95 % interval; the band is what counts as equal."
 )
-LOSS_CAPTIONS = {
-    "loss": "Mean over repetitions, in a band that holds the middle half of them.",
-    "sample_loss": "Mean over repetitions.",
-}

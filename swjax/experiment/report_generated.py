@@ -1,5 +1,6 @@
 """What the generator makes at the end of a study, where the results hold its parameters."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -8,7 +9,9 @@ import numpy as np
 import xarray as xr
 from jax.flatten_util import ravel_pytree
 
+from swjax import plot
 from swjax.experiment.build import build
+from swjax.experiment.report_sketch import Sketch
 from swjax.experiment.study import Study
 
 _NUM_POINTS = 256
@@ -28,6 +31,29 @@ class Generated(NamedTuple):
     real: np.ndarray
     latent: np.ndarray
     whose: str
+
+
+def generated_sketches(study: Study, ran: xr.Dataset) -> Iterator[Sketch]:
+    """The figure of these points, on or beside real ones, where it says more than the parameters.
+
+    Args:
+        study: the study.
+        ran: its results.
+    """
+    if study.generator.kind in ("translation", "scale", "absolute_scale"):
+        return
+    made = generated_points(study, ran)
+    if made is None:
+        return
+    title = "What the generator makes at the end"
+    whose = f"T(u, x) for fresh latent points x, with the last parameters u of {made.whose},"
+    if study.target.kind == "digits":
+        draw = lambda ax: plot.generated_images(made.points, made.real, ax)
+        yield Sketch("generated", title, f"{whose} beside real images.", draw, height=3.0)
+    else:
+        latent = made.latent if made.latent.shape[1] == 2 else None
+        draw = lambda ax: plot.clouds(made.real, made.points, latent, ax)
+        yield Sketch("generated", title, f"{whose} on points of the data law.", draw)
 
 
 def generated_points(study: Study, dataset: xr.Dataset) -> Generated | None:

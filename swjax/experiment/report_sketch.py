@@ -1,0 +1,61 @@
+"""What a figure of a report will be: its name, its words, and how to draw it."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import xarray as xr
+from matplotlib.axes import Axes
+
+
+class Sketch(NamedTuple):
+    """A figure that is not drawn yet.
+
+    Attributes:
+        name: that of its files.
+        title: of the figure.
+        caption: what it shows, and how to read it.
+        draw: draws it on given Axes.
+        height: in inches.
+    """
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[Axes], object]
+    height: float = 4.1
+
+
+def by_arm(arms: Iterable[str], sketches_of: Callable[[str], Iterable[Sketch]]) -> Iterator[Sketch]:
+    """The sketches of one arm after the other; each names its arm where there are several."""
+    arms = list(arms)
+    for arm in arms:
+        for each in sketches_of(arm):
+            if len(arms) > 1:
+                each = each._replace(name=f"{each.name}-{arm}", title=f"{each.title}, {arm}")
+            yield each
+
+
+def loss_sketch(ran: xr.Dataset, draw: Callable[..., object]) -> Sketch:
+    """The expected loss over flow time where it was recorded, else that of the minibatches.
+
+    Args:
+        ran: the results.
+        draw: called with Axes and ``variable``, the name of that loss.
+    """
+    variable = loss_to_show(ran)
+    title, caption = _LOSS[variable]
+    return Sketch("loss", title, caption, lambda ax: draw(ax, variable=variable))
+
+
+def loss_to_show(ran: xr.Dataset) -> str:
+    """The name of the loss that figures show."""
+    return "loss" if "loss" in ran else "sample_loss"
+
+
+_LOSS = {
+    "loss": (
+        "Loss over flow time",
+        "Mean over repetitions, in a band that holds the middle half of them.",
+    ),
+    "sample_loss": ("Mean minibatch loss over flow time", "Mean over repetitions."),
+}
