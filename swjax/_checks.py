@@ -93,7 +93,7 @@ def check_chunk_size(chunk_size: int | None) -> None:
     """Refuse what cannot be the number of directions to hold at a time."""
     whole = isinstance(chunk_size, int) and not isinstance(chunk_size, bool)
     if chunk_size is not None and (not whole or chunk_size < 1):
-        raise ValueError(f"chunk_size = {chunk_size!r}; expected a whole number >= 1, or None.")
+        raise ValueError(f"chunk_size = {chunk_size!r}; expected a Python int >= 1, or None.")
 
 
 def value_tolerance(array: Array) -> float:

@@ -86,6 +86,9 @@ class Estimate:
 
         Returns:
             Two scalars.
+
+        Raises:
+            ValueError: If `level` is not between 0 and 1.
         """
         if not 0 < level < 1:
             raise ValueError(f"level = {level!r}; expected a number between 0 and 1, like 0.95.")

@@ -84,6 +84,10 @@ def circular_slices(directions: ArrayLike, radius: ArrayLike) -> Features:
     Returns:
         A feature map, (n, d) to (n, L). Its derivative is zero at a center.
 
+    Raises:
+        TypeError: If an input is not a floating-point array.
+        ValueError: If the shapes are others.
+
     Example:
         >>> features = circular_slices(jnp.eye(2), radius=1.0)
         >>> features(jnp.array([[1.0, 0.0], [4.0, 4.0]])).round(3).tolist()
@@ -118,7 +122,12 @@ def polynomial_slices(coefficients: ArrayLike, degree: int) -> Features:
         degree: The degree, at least 1; odd for a distance.
 
     Returns:
-        A feature map, (n, d) to (n, L).
+        A feature map, (n, d) to (n, L); it raises a ValueError for clouds of a dimension that the
+        coefficients do not fit.
+
+    Raises:
+        TypeError: If the coefficients are not a floating-point array, or the degree no integer.
+        ValueError: If the coefficients are not a matrix, or the degree is below 1.
 
     Example:
         >>> features = polynomial_slices(jnp.eye(4), degree=3)
@@ -153,6 +162,10 @@ def num_monomials(dim: int, degree: int) -> int:
 
     Returns:
         The binomial coefficient of dim + degree - 1 over degree, an int (a scalar).
+
+    Raises:
+        TypeError: If one of them is not a Python integer.
+        ValueError: If one of them is below 1.
 
     Example:
         >>> num_monomials(2, 3)

@@ -23,6 +23,9 @@ the same with ``beta=beta``                         ``plans.mean(jax.nn.softmax(
 OTT: ``return_transport=True``                      ``plans.to_bcoo()``
 OTT: ``return_dual_variables=True``                 ``sliced_potentials(x, y, theta, a, b)``
 =================================================== ============================================
+
+For weights and unequal sizes, POT 0.9.7 gives sliced plans other costs than these plans have, and
+chooses and weighs by them; the plans themselves agree.
 """
 
 from dataclasses import dataclass
@@ -81,10 +84,14 @@ class SlicedPlans:
         """The mean of the plans as one matrix.
 
         Args:
-            weights: Weight of every direction, shape (L,), of sum 1; None stands for 1/L each.
+            weights: Weight of every direction, shape (L,); None stands for 1/L each. They should be
+                nonnegative and sum to 1, which is not checked.
 
         Returns:
             A coupling of the clouds, shape (n, m).
+
+        Raises:
+            ValueError: If there is not one weight for each direction.
         """
         num = self.masses.shape[0]
         weights = jnp.full(num, 1 / num) if weights is None else jnp.asarray(weights)
@@ -110,6 +117,10 @@ class SlicedPlans:
         Returns:
             Upper bounds of W_p^p between the clouds, shape (L,), differentiable in x and y with
             the plans held fixed.
+
+        Raises:
+            TypeError: If a cloud is not a floating-point array.
+            ValueError: If the clouds have other numbers of points than the plans, or p < 1.
         """
         check_order(p)
         x, y = as_real_array("x", x), as_real_array("y", y)
@@ -298,7 +309,7 @@ def _lifted_costs(plans: SlicedPlans, x: Array, y: Array, p: float) -> Float[Arr
     def cost(plan: tuple[Array, Array, Array]) -> Array:
         rows, cols, masses = plan
         sq_gap = jnp.sum(jnp.square(x[rows] - y[cols]), axis=-1)
-        return jnp.vdot(masses, _power_of_square(sq_gap, p))
+        return jnp.sum(masses * _power_of_square(sq_gap, p))
 
     return lax.map(jax.checkpoint(cost), (plans.rows, plans.cols, plans.masses))
 

@@ -293,7 +293,8 @@ def test_the_mean_between_gaussians_agrees_with_quadrature_and_sampling(x64):
         theta = swjax.sample_directions(jax.random.key(9), 100_000, dim)
         form = lambda s, theta=theta: np.sqrt(np.einsum("ld,de,le->l", theta, s, theta))
         values = (form(first) - form(second)) ** 2
-        assert abs(found - values.mean()) <= 4 * values.std() / 100_000**0.5
+        error = 4 * values.std() / 100_000**0.5 + 1e-12  # in d = 1 only rounding is left
+        assert abs(found - values.mean()) <= error
         scaled = mean_square_difference(jnp.eye(dim) * 9, jnp.eye(dim))
         np.testing.assert_allclose(scaled, 4, rtol=1e-11)
 

@@ -33,7 +33,15 @@ def reference(x, y, theta):
 
 
 @pytest.mark.parametrize(
-    ("n", "dim", "num"), [(1, 2, 3), (100, 3, 1), (1000, 784, 16), (4097, 64, 100), (100_000, 3, 8)]
+    ("n", "dim", "num"),
+    [
+        (1, 2, 3),
+        (100, 3, 1),
+        (1000, 784, 16),
+        (4097, 64, 100),
+        (100_000, 3, 8),
+        (100_000, 3, 64),  # in several chunks
+    ],
 )
 def test_value_and_gradient_have_the_precision_of_float32(n, dim, num):
     """TensorFloat-32, the default of matrix products there, would leave errors of 1e-3."""

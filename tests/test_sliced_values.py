@@ -348,6 +348,31 @@ def test_zeros_of_both_signs_subnormals_and_infinities_are_in_order(dtype, x64):
         np.testing.assert_array_equal(argsort(jnp.asarray(columns)), order)
 
 
+@pytest.mark.slow
+def test_common_offsets_and_extreme_scales_do_what_the_module_says():
+    x, y, theta = problem(60, 40, 3, 16, "float32")
+    exact = reference(x, y, theta)
+    shifted = [np.float32(1e6) + cloud for cloud in (x, y)]
+    kept = [cloud - np.float32(1e6) for cloud in shifted]  # what rounding has left of them
+    assert 1e-5 < abs(swjax.sw2_sq(*shifted, theta) / reference(*shifted, theta) - 1) < 0.1
+    np.testing.assert_allclose(swjax.sw2_sq(*kept, theta), reference(*kept, theta), rtol=1e-5)
+    root = lambda scale: swjax.sw_distance(*(np.float32(scale) * v for v in (x, y)), theta)
+    for scale in (1e-16, 1e16):
+        np.testing.assert_allclose(root(scale), scale * exact**0.5, rtol=1e-5)
+    assert root(1e-22) == 0
+    assert not np.isfinite(root(1e20))
+    assert swjax.sw_pow(-0.0 * x, 0.0 * x, theta, p=1) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_infinite_or_nan_coordinate_leaves_no_number(value):
+    x, y, theta = problem(8, 5, 2, 4, "float32")
+    x[3, 0] = value
+    for other, a in ((y, None), (x, None), (y, np.full(8, 1 / 8, np.float32))):
+        assert not np.isfinite(swjax.sw2_sq(x, other, theta, a))
+
+
 def test_duplicates_and_all_equal_clouds_have_finite_gradients():
     theta = swjax.equispaced_directions(8)
     x = jnp.ones((6, 2))
