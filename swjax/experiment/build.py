@@ -31,7 +31,8 @@ from swjax.experiment.build_laws import (
 )
 from swjax.experiment.cell import MakeOptimizer, flat_rows
 from swjax.experiment.closed_form import closed_form_loss
-from swjax.experiment.critical_sets import CriticalSet, critical_sets
+from swjax.experiment.critical_set import CriticalSet
+from swjax.experiment.critical_sets import critical_sets
 from swjax.experiment.errors import StudyError
 from swjax.experiment.optax_names import optax_optimizers
 from swjax.experiment.study import StationarityStudy, Study

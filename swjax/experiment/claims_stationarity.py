@@ -12,7 +12,7 @@ from swjax.convergence import (
     mean_interval,
 )
 from swjax.experiment.build import build
-from swjax.experiment.critical_sets import CriticalSet
+from swjax.experiment.critical_set import CriticalSet
 from swjax.experiment.order_claim import order_claim
 from swjax.experiment.statements import (
     MISFIT,

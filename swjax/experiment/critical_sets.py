@@ -1,14 +1,8 @@
-"""The critical set that the long runs of a study approach, and what is measured against it.
-
-For every arm of a study: its points, the function that the compiled program applies to the
-parameters at every recorded time, and what the closed form predicts.
-"""
+"""The critical sets that the long runs of a study approach, one for each of its arms."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +13,14 @@ from jaxtyping import Array, Float, PyTree
 
 from swjax.directions import sample_directions
 from swjax.experiment.critical_scale import ScaleAnalysis, analyze_scale
+from swjax.experiment.critical_set import (
+    ON_SPHERE,
+    CriticalSet,
+    Prediction,
+    itself,
+    known_set,
+    square,
+)
 from swjax.experiment.errors import StudyError
 from swjax.experiment.stationary_checks import noise_pairs
 from swjax.losses import SlicedLoss
@@ -26,57 +28,6 @@ from swjax.nonsmooth.goldstein import goldstein_certificate
 from swjax.nonsmooth.stationarity import gradient_mapping
 from swjax.population import PopulationLoss
 from swjax.problems import BallConstraint, TranslationProblem
-
-# How near the sphere of its ball a critical point counts as lying on it.
-_ON_SPHERE = 1e-5
-
-
-class Prediction(NamedTuple):
-    """What theory says about a distance in the long run: the mean of some function of it.
-
-    Attributes:
-        name: what is known: ``mean square``, ``mean``, or a combination of moments in words.
-        quantity: (distances, step size) -> the function whose mean is known, entry by entry.
-        value: step size -> that mean.
-        is_exact: at every step size; else it is the first term in the step size.
-        formula: in words.
-        error: relative standard error of the value itself, where it comes from draws.
-    """
-
-    name: str
-    quantity: Callable[[np.ndarray, float], np.ndarray]
-    value: Callable[[float], float]
-    is_exact: bool
-    formula: str
-    error: float = 0.0
-
-
-def _square(distances: np.ndarray, _: float) -> np.ndarray:
-    return distances**2
-
-
-def _itself(distances: np.ndarray, _: float) -> np.ndarray:
-    return distances
-
-
-@dataclass(frozen=True)
-class CriticalSet:
-    """The critical set of one arm.
-
-    Attributes:
-        observe: params -> numbers by name, to be compiled; see `parts`.
-        parts: the names: ``distance``, and ``tangential`` and ``radial`` where the set lies on the
-            sphere of the ball; or ``residual``.
-        points: the set, (m, P), or None where it is not known.
-        predictions: by part.
-        certify: (params, key) -> upper bound by a Goldstein certificate, or None.
-    """
-
-    observe: Callable[[PyTree], dict[str, Array]]
-    parts: tuple[str, ...]
-    points: np.ndarray | None = None
-    predictions: dict[str, Prediction] = field(default_factory=dict)
-    certify: Callable[[PyTree, Array], Array] | None = None
 
 
 def critical_sets(study: Any, loss: SlicedLoss, start: PyTree, key: Array) -> list[CriticalSet]:
@@ -144,42 +95,13 @@ def _refuse_missing_parts(study: Any, sets: list[CriticalSet]) -> None:
 # --- known points ---------------------------------------------------------------------------------
 
 
-def known_set(
-    points: np.ndarray, radius: float | None, predictions: dict[str, Prediction] | None = None
-) -> CriticalSet:
-    """The set of known points, with the parts along and across the sphere where it lies on it."""
-    norms = np.linalg.norm(points, axis=1)
-    on_sphere = radius is not None and bool((norms >= radius * (1 - _ON_SPHERE)).all())
-    parts = ("distance",)
-    if on_sphere:
-        parts += ("tangential", "radial") if points.shape[1] > 1 else ("radial",)
-    rows = jnp.asarray(points, jnp.zeros(()).dtype)
-    observe = Partial(_distances, rows, jnp.asarray(radius, rows.dtype) if on_sphere else None)
-    return CriticalSet(observe, parts, points, predictions or {})
-
-
-def _distances(points: Array, radius: Array | None, params: PyTree) -> dict[str, Array]:
-    """Distance to the nearest point and, on a sphere, its parts along and below it."""
-    vector = ravel_pytree(params)[0]
-    offsets = vector[None] - points
-    nearest = jnp.argmin(jnp.sum(offsets**2, axis=1))
-    offset = offsets[nearest]
-    found: dict[str, Array] = {"critical_distance": jnp.linalg.norm(offset)}
-    if radius is not None:
-        axis = points[nearest] / jnp.linalg.norm(points[nearest])
-        if vector.size > 1:
-            found["tangential"] = jnp.linalg.norm(offset - jnp.vdot(offset, axis) * axis)
-        found["radial"] = jnp.maximum(radius - jnp.linalg.norm(vector), 0)
-    return found
-
-
 def _stated(values: Any, start: PyTree, radius: float | None) -> CriticalSet:
     points = np.asarray(values, np.float64)
     size = ravel_pytree(start)[0].size
     if points.shape[1] != size:
         raise ValueError(f"the points have {points.shape[1]} numbers, the generator {size}")
     far = np.linalg.norm(points, axis=1).max()
-    if radius is not None and far > radius * (1 + _ON_SPHERE):
+    if radius is not None and far > radius * (1 + ON_SPHERE):
         raise ValueError(f"a point of norm {far:.6g} lies outside the ball of radius {radius:g}")
     return known_set(points, radius)
 
@@ -200,12 +122,12 @@ def _translation(scheme: Any, loss: SlicedLoss) -> CriticalSet:
         if loss.num_directions > 1:
             formula = "the stationary mean square of the linear recursion"
         interior = Prediction(
-            "mean square", _square, problem.stationary_mean_square_error, True, formula
+            "mean square", square, problem.stationary_mean_square_error, True, formula
         )
         return known_set(problem.minimizer[None], radius, {"distance": interior})
     constrained = BallConstraint(problem, radius)
     formula = "alpha r d tr_T Var / (4 |c|)"
-    along = Prediction("mean square", _square, constrained.tangential_mean_square, False, formula)
+    along = Prediction("mean square", square, constrained.tangential_mean_square, False, formula)
     predictions = {"tangential": along} if problem.dim > 1 else {}
     return known_set(constrained.critical_point[None], radius, predictions)
 
@@ -259,7 +181,7 @@ def _scale(scheme: Any, analysis: ScaleAnalysis, symmetric: bool) -> CriticalSet
         if spread.moment == 2
         else "alpha (E xi^2 + a^2) / (2 E xi), xi the slope beside the kink"
     )
-    name, quantity = ("mean square", _square) if spread.moment == 2 else ("mean", _itself)
+    name, quantity = ("mean square", square) if spread.moment == 2 else ("mean", itself)
     prediction = Prediction(
         name, quantity, spread.value, spread.is_exact, formula, spread.relative_error
     )

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from swjax.convergence import integrated_autocorrelation_time, mean_interval
-from swjax.experiment.critical_sets import Prediction
+from swjax.experiment.critical_set import Prediction
 from swjax.experiment.study import StationarityStudy
 
 # The variable in the results of each part.
