@@ -1,15 +1,14 @@
 """What is wrong between the fields of a flow study, each valid by itself."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from swjax.experiment import pieces
+from swjax.experiment.exact_loss_checks import closed_form_problems, scale_problems
 
 if TYPE_CHECKING:
     from swjax.experiment.study import FlowStudy
 
 _FEWEST = 3
-# The laws between which a scale has a closed form, by kind: what must hold besides, in words.
-_TWO_POINTS = ((-0.5,), (0.5,))
 
 
 def flow_problems(study: "FlowStudy") -> list[str]:
@@ -40,65 +39,10 @@ def _scheme_problems(study: "FlowStudy") -> list[str]:
     return found
 
 
-def closed_form_problems(study: Any, place: str) -> list[str]:
-    """Why the expected loss of a study has no closed form here; empty if it has one.
-
-    Args:
-        study: the study.
-        place: the field that asks for it.
-    """
-    found, kind = [], study.generator.kind
-    if kind == "scale":
-        found += _scale_problems(study, place)
-    elif kind == "affine":
-        found += _linear_problems(study, place)
-    elif kind != "translation":
-        found.append(
-            f"{place}: the closed forms are those of the generators 'translation', 'scale' and "
-            f"'affine' without bias, not of {kind!r}; use {{kind: population}}"
-        )
-    if study.loss.p != 2 or study.loss.directions.kind != "uniform":
-        found.append(f"{place}: the closed form needs p = 2 and uniform directions")
-    return found
-
-
-def _scale_problems(study: Any, place: str) -> list[str]:
-    law = study.source
-    known = law == study.target and law.shift is None and law.num_atoms is None
-    if law.kind == "discrete":
-        known = known and tuple(sorted(law.points)) == _TWO_POINTS and law.weights is None
-    elif law.kind == "cube":
-        known = known and law.dim == 1 and law.half_width == 1
-    else:
-        known = known and law.kind == "gaussian" and law.covariance is None
-    if known:
-        return []
-    return [
-        f"{place}: the closed form of a scale is known for one law as source and target, "
-        "{kind: discrete, points: [[-0.5], [0.5]]}, {kind: cube, dim: 1} or a Gaussian; "
-        "use {kind: population}"
-    ]
-
-
-def _linear_problems(study: Any, place: str) -> list[str]:
-    laws = (study.source, study.target)
-    plain = all(
-        law.kind == "gaussian" and law.dim <= 2 and not law.shift and not law.num_atoms
-        for law in laws
-    )
-    if plain and not study.generator.bias and laws[0].std == 1 and laws[0].covariance is None:
-        return []
-    return [
-        f"{place}: the closed form of an affine generator needs `bias: false`, the source "
-        "{kind: gaussian, dim: 2} of unit variance, and a centered Gaussian as target, on the line "
-        "or in the plane; use {kind: population}"
-    ]
-
-
 def _solution_set_problems(study: "FlowStudy") -> list[str]:
     found = [
         line.replace("use {kind: population}", "no other set of solutions is known")
-        for line in _scale_problems(study, "reference")
+        for line in scale_problems(study, "reference")
     ]
     if study.generator.kind != "scale":
         found = [

@@ -3,6 +3,7 @@
 from typing import Any
 
 from swjax.experiment import pieces
+from swjax.experiment.exact_loss_checks import population_problems
 
 # Fewer records than this after burn-in say nothing about correlation in time.
 _FEWEST_RECORDS = 10
@@ -77,7 +78,7 @@ def _critical_set_problems(study: Any) -> list[str]:
             return ["critical_set: the closed form of translations needs uniform directions"]
         if generator == "translation":
             return []
-    return study._population_problems("critical_set")
+    return population_problems(study, "critical_set")
 
 
 def _are_atoms(study: Any) -> bool:

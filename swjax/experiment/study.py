@@ -13,7 +13,8 @@ from pydantic_core import PydanticCustomError
 
 from swjax.experiment import flow_pieces, laws, pieces, stationary_pieces
 from swjax.experiment.errors import StudyError
-from swjax.experiment.flow_checks import closed_form_problems, flow_problems
+from swjax.experiment.exact_loss_checks import closed_form_problems, population_problems
+from swjax.experiment.flow_checks import flow_problems
 from swjax.experiment.mistakes import explain
 from swjax.experiment.piece import Count, NonNegative, Piece, Positive
 from swjax.experiment.stationary_checks import stationarity_problems
@@ -93,30 +94,9 @@ class _Study(Piece):
             ("record.loss", self.record.loss),
         ):
             if piece is not None and piece.kind == "population":
-                found += self._population_problems(place)
+                found += population_problems(self, place)
             if place == "record.loss" and piece is not None and piece.kind == "closed_form":
                 found += closed_form_problems(self, place)
-        return found
-
-    def _population_problems(self, place: str) -> list[str]:
-        instead = ", or record the loss over draws: {kind: draws, num: 64}" * (
-            place == "record.loss"
-        )
-        found = []
-        continuous = [
-            name
-            for name, law in (("source", self.source), ("target", self.target))
-            if not law.num_atoms and law.kind not in ("digits", "discrete", "file", "indices")
-        ]
-        if continuous:
-            found.append(
-                f"{place}: the exact expected loss needs discrete laws; "
-                f"give {' and '.join(continuous)} `num_atoms: ...`{instead}"
-            )
-        if self.loss.p != 2:
-            found.append(
-                f"{place}: the exact expected loss is known for p = 2, not {self.loss.p}{instead}"
-            )
         return found
 
     @model_validator(mode="after")
