@@ -1,5 +1,7 @@
 """Claims of studies in which mean and mean square of every iterate are known."""
 
+from typing import NamedTuple
+
 import numpy as np
 import xarray as xr
 
@@ -9,12 +11,12 @@ from swjax.experiment.cell import flat_rows
 from swjax.experiment.closed_form import Moments, moments
 from swjax.experiment.statements import (
     NORMAL_95,
+    arm_prefix,
     bound_verdict,
     claim,
     finite_runs,
     left_out,
     measurement,
-    several,
     undecided,
 )
 from swjax.experiment.study import FlowStudy
@@ -47,7 +49,7 @@ def closed_form_claims(study: FlowStudy, dataset: xr.Dataset) -> tuple[list[dict
         if closed is None:
             continue
         of_arm = dataset.sel(arm=arm)
-        prefix, note = several(list(study.schemes), arm), left_out(dataset, arm)
+        prefix, note = arm_prefix(study, arm), left_out(dataset, arm)
         spread = closed.fluctuation(starts, problem.times).mean(0)
         squares = [
             _square(closed, of_arm, starts, problem.times, size, int(spread.argmax()))
@@ -67,8 +69,12 @@ def closed_form_claims(study: FlowStudy, dataset: xr.Dataset) -> tuple[list[dict
     return claims, measurements
 
 
-class _Compared(tuple[Interval, float, float]):
+class _Compared(NamedTuple):
     """What was measured with its 95 % interval, the exact value, and the flow time."""
+
+    interval: Interval
+    exact: float
+    time: float
 
 
 def _square(
@@ -111,20 +117,27 @@ def _compared(found: np.ndarray, exact: np.ndarray, time: float) -> _Compared:
     num, num_left_out = int(good.sum()), int((~good).sum())
     if num < 2:
         nothing = Interval(np.nan, np.nan, np.nan, np.nan, num, num_left_out)
-        return _Compared((nothing, float(exact.mean()), float(time)))
+        return _Compared(nothing, float(exact.mean()), float(time))
     # The exact value differs from run to run with the start; only the rest is random.
     error = float(np.std(found[good] - exact[good], ddof=1) / np.sqrt(num))
     mean = float(found[good].mean())
     half = NORMAL_95 * error
     interval = Interval(mean, mean - half, mean + half, error, num, num_left_out)
-    return _Compared((interval, float(exact[good].mean()), float(time)))
+    return _Compared(interval, float(exact[good].mean()), float(time))
 
 
 def _rows(name: str, arm: str, study: FlowStudy, compared: list[_Compared]) -> list[dict]:
     return [
-        measurement(name, arm, size, interval, exact=exact, time=time)
-        for size, (interval, exact, time) in zip(study.step_sizes, compared, strict=True)
+        measurement(name, arm, size, each.interval, exact=each.exact, time=each.time)
+        for size, each in zip(study.step_sizes, compared, strict=True)
     ]
+
+
+def _shares(compared: list[_Compared]) -> tuple[np.ndarray, np.ndarray]:
+    """What was measured, and its standard errors, as shares of the exact values."""
+    exact = np.array([each.exact for each in compared])
+    ratios = np.array([each.interval.estimate for each in compared]) / exact
+    return ratios, np.array([each.interval.standard_error for each in compared]) / exact
 
 
 def _square_claim(prefix: str, study: FlowStudy, compared: list[_Compared], note: str) -> dict:
@@ -132,9 +145,7 @@ def _square_claim(prefix: str, study: FlowStudy, compared: list[_Compared], note
         f"{prefix}the mean square deviation from the flow, divided by the step size, agrees with "
         f"its exact formula within {_AGREE:g} standard errors at every step size"
     )
-    exact = np.array([value for _, value, _ in compared])
-    ratios = np.array([interval.estimate for interval, _, _ in compared]) / exact
-    errors = np.array([interval.standard_error for interval, _, _ in compared]) / exact
+    ratios, errors = _shares(compared)
     if not np.isfinite(ratios).all() or not (errors > 0).all():
         return undecided(text, 1.0, _AGREE * _SHARP, f"Too few finite runs. {note}".strip())
     scores = (ratios - 1) / errors
@@ -155,7 +166,7 @@ def _square_claim(prefix: str, study: FlowStudy, compared: list[_Compared], note
         expected=1.0,
         tolerance=_AGREE * error,
         verdict=verdict,
-        note=f"As a share of the formula, at time {compared[worst][2]:g} and the step size that "
+        note=f"As a share of the formula, at time {compared[worst].time:g} and the step size that "
         f"agrees least, {study.step_sizes[worst]:g}. In standard errors: {listed}. {note}".strip(),
     )
 
@@ -197,9 +208,7 @@ def _bound_claim(
 
 def _bias_claim(prefix: str, study: FlowStudy, compared: list[_Compared], note: str) -> dict:
     text = f"{prefix}the mean path is off the flow by the bias of its exact formula"
-    exact = np.array([value for _, value, _ in compared])
-    ratios = np.array([interval.estimate for interval, _, _ in compared]) / exact
-    errors = np.array([interval.standard_error for interval, _, _ in compared]) / exact
+    ratios, errors = _shares(compared)
     if not np.isfinite(ratios).all() or not (errors > 0).all():
         return undecided(text, 1.0, _BIAS_BAND, f"Too few finite runs. {note}".strip())
     weights = errors**-2 / np.sum(errors**-2)
@@ -215,5 +224,5 @@ def _bias_claim(prefix: str, study: FlowStudy, compared: list[_Compared], note: 
         expected=1.0,
         tolerance=_BIAS_BAND,
         note="As a share of the formula, mean over step sizes weighted by precision, at time "
-        f"{compared[0][2]:g}. {note}".strip(),
+        f"{compared[0].time:g}. {note}".strip(),
     )

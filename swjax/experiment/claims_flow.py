@@ -10,7 +10,7 @@ from swjax.experiment.claims_limits import limit_claims
 from swjax.experiment.claims_rarity import rarity_claims
 from swjax.experiment.distances import Distances, run_distances
 from swjax.experiment.order_claim import order_claim
-from swjax.experiment.statements import claim, left_out, measurement, several, undecided
+from swjax.experiment.statements import arm_prefix, claim, left_out, measurement, undecided
 from swjax.experiment.study import FlowStudy
 
 # The reference counts as exact when its error is below this share of the smallest mean distance.
@@ -82,7 +82,7 @@ def _order_claim(study: FlowStudy, dataset: xr.Dataset, arm: str, distances: Dis
         dataset,
         arm,
         distances.values.sel(arm=arm),
-        text=f"{several(list(study.schemes), arm)}{distances.words} shrinks like the step size to "
+        text=f"{arm_prefix(study, arm)}{distances.words} shrinks like the step size to "
         f"the power {expected:g}",
         expected=expected,
         tolerance=tolerance,
@@ -97,7 +97,7 @@ def _factor_claims(
     assert expect is not None
     order, size = study.expect.order or 0.0, min(study.step_sizes)
     text = (
-        f"{several(list(study.schemes), arm)}at step size {size:g} {words} is {expect.value:g} "
+        f"{arm_prefix(study, arm)}at step size {size:g} {words} is {expect.value:g} "
         f"times the step size{'' if order == 1 else f' to the power {order:g}'}"
     )
     tolerance = expect.value * expect.tolerance
@@ -126,7 +126,7 @@ def _one_solution_claim(study: FlowStudy, dataset: xr.Dataset, arm: str) -> dict
     distance = dataset["distance"].sel(arm=arm, step_size=size).max("time", skipna=False)
     found = exceedance(distance.values, far)
     return claim(
-        f"{several(list(study.schemes), arm)}at step size {size:g} half of the runs are farther "
+        f"{arm_prefix(study, arm)}at step size {size:g} half of the runs are farther "
         f"than {far:.3g} from the one solution that leaves 0 at once to the right",
         estimate=found.estimate,
         low=found.low,
@@ -150,7 +150,7 @@ def _reference_claim(
 ) -> dict:
     error = _of_arm(dataset, "flow_error", arm)
     text = (
-        f"{several(list(study.schemes), arm)}the reference flow is exact enough: its error is at "
+        f"{arm_prefix(study, arm)}the reference flow is exact enough: its error is at "
         f"most {_REFERENCE_SHARE:.0%} of the smallest mean distance"
     )
     means = distances.mean("repetition")
@@ -177,7 +177,7 @@ def _energy_claim(study: FlowStudy, dataset: xr.Dataset, arm: str) -> dict:
     violation = _of_arm(dataset, "flow_energy", arm)
     tolerance = _ENERGY * max(1.0, float(np.abs(dataset["flow_loss"]).max()))
     return claim(
-        f"{several(list(study.schemes), arm)}along the reference flow the loss falls by the "
+        f"{arm_prefix(study, arm)}along the reference flow the loss falls by the "
         "integral of |u'|^2, at every recorded time",
         estimate=violation,
         low=0.0,

@@ -5,7 +5,7 @@ import xarray as xr
 
 from swjax.experiment.distances import run_distances
 from swjax.experiment.order_claim import order_claim
-from swjax.experiment.statements import claim, finite_runs, several
+from swjax.experiment.statements import arm_prefix, claim, finite_runs
 from swjax.experiment.study import FlowStudy
 
 # The distance between the two interpolations is the longest step, of order 1 in the step size.
@@ -25,7 +25,7 @@ def interpolation_claims(study: FlowStudy, dataset: xr.Dataset, arm: str) -> lis
         That the largest distance between them, the longest step, has order 1; that their distances
         to the flow differ by no more; and, where an order is expected, that both have it.
     """
-    prefix = several(list(study.schemes), arm)
+    prefix = arm_prefix(study, arm)
     longest = finite_runs(dataset, dataset["max_step"]).sel(arm=arm).isel(time=-1)
     claims = [
         order_claim(

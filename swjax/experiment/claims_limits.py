@@ -10,11 +10,11 @@ from swjax.convergence import Interval, equivalence_verdict, extrapolate_to_zero
 from swjax.experiment.statements import (
     MISFIT,
     NORMAL_95,
+    arm_prefix,
     claim,
     finite_runs,
     left_out,
     measurement,
-    several,
     undecided,
 )
 from swjax.experiment.study import FlowStudy
@@ -39,7 +39,7 @@ def limit_claims(study: FlowStudy, dataset: xr.Dataset, arm: str) -> tuple[list[
     """
     asked = study.expect.limits
     assert asked is not None
-    prefix, note = several(list(study.schemes), arm), left_out(dataset, arm)
+    prefix, note = arm_prefix(study, arm), left_out(dataset, arm)
     squares = scaled_squares(dataset, arm)
     claims = [
         _limit_claim(

@@ -6,11 +6,11 @@ import xarray as xr
 from swjax.convergence import Interval, Verdict, exceedance
 from swjax.experiment.distances import compact_distances
 from swjax.experiment.statements import (
+    arm_prefix,
     bound_verdict,
     claim,
     counted_as_farther,
     measurement,
-    several,
 )
 from swjax.experiment.study import FlowStudy
 
@@ -65,7 +65,7 @@ def _decreasing_claim(
     )
     fall = ordered[0].estimate - ordered[-1].estimate
     return claim(
-        f"{several(list(study.schemes), arm)}the probability that the distance d_c to "
+        f"{arm_prefix(study, arm)}the probability that the distance d_c to "
         f"{_whose(study)} exceeds {study.expect.eta:g} decreases with the step size",
         estimate=fall,
         low=ordered[0].low - ordered[-1].high,
@@ -83,7 +83,7 @@ def _rare_claim(study: FlowStudy, dataset: xr.Dataset, arm: str, shares: list[In
     rare, size = study.expect.exceedance, min(study.step_sizes)
     interval = shares[int(np.argmin(study.step_sizes))]
     return claim(
-        f"{several(list(study.schemes), arm)}at step size {size:g} the distance d_c to "
+        f"{arm_prefix(study, arm)}at step size {size:g} the distance d_c to "
         f"{_whose(study)} exceeds {study.expect.eta:g} with probability at most {rare:.0%}",
         estimate=interval.estimate,
         low=interval.low,

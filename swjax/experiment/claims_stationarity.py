@@ -16,12 +16,12 @@ from swjax.experiment.critical_set import CriticalSet
 from swjax.experiment.order_claim import order_claim
 from swjax.experiment.statements import (
     MISFIT,
+    arm_prefix,
     bound_verdict,
     claim,
     counted_as_farther,
     left_out,
     measurement,
-    several,
     undecided,
 )
 from swjax.experiment.stationary_checks import noise_pairs
@@ -115,7 +115,7 @@ def _order_claim(
     study: StationarityStudy, dataset: xr.Dataset, arm: str, asked: OrderExpectation
 ) -> dict:
     text = (
-        f"{several(list(study.schemes), arm)}in the long run the {PHRASE_OF[asked.part]} "
+        f"{arm_prefix(study, arm)}in the long run the {PHRASE_OF[asked.part]} "
         f"({_STATISTIC[asked.statistic]}) shrinks like the step size to the power {asked.order:.3g}"
     )
     values = after_burn_in(study, dataset, asked.part).sel(arm=[arm])
@@ -142,7 +142,7 @@ def _constant_claim(
     prediction = critical.predictions[part]
     regime = "at every step size" if prediction.is_exact else "as the step size tends to 0"
     text = (
-        f"{several(list(study.schemes), arm)}in the long run the {prediction.name} of the "
+        f"{arm_prefix(study, arm)}in the long run the {prediction.name} of the "
         f"{PHRASE_OF[part]} is {prediction.formula} {regime}, as a share of it"
     )
     shares = shares_of_prediction(study, dataset, arm, part, prediction)
@@ -235,7 +235,7 @@ def _rarity_claims(study: StationarityStudy, dataset: xr.Dataset, arm: str) -> l
     """At the horizon few runs are far at the smallest step size, and fewer the smaller it is."""
     asked = study.expect.rare
     assert asked is not None
-    eta, prefix = asked.eta, several(list(study.schemes), arm)
+    eta, prefix = asked.eta, arm_prefix(study, arm)
     last = dataset[VARIABLE_OF[asked.part]].sel(arm=arm).isel(time=-1)
     sizes = sorted(study.step_sizes, reverse=True)
     found = [exceedance(last.sel(step_size=size).values, eta) for size in sizes]

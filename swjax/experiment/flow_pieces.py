@@ -7,10 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from swjax.experiment.piece import Count, NonNegative, Piece, Positive
-
-Probability = Annotated[float, Field(gt=0, lt=1)]
-BelowOne = Annotated[float, Field(gt=0, lt=1)]
+from swjax.experiment.piece import Count, NonNegative, Piece, Positive, Probability
 
 
 class ClosedFormReference(Piece):
@@ -99,7 +96,7 @@ class FlowExpectation(Piece):
     )
     from_time: NonNegative = Field(0.0, description="the flow time from which it is taken")
     factor: FactorExpectation | None = None
-    eta: BelowOne | None = Field(
+    eta: Probability | None = Field(
         None,
         description="that the distance in the metric of the theorem exceeds this becomes rare",
     )

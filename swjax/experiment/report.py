@@ -227,8 +227,8 @@ def _diagnoses(run: _Run) -> Html:
 def _assumptions(run: _Run) -> Html:
     """Which theorem is about the schemes of this study, and which of its assumptions hold."""
     parts = []
-    for name in ("theorems", "assumptions"):
-        found = run.summary.get(name) or []
+    for what in ("theorems", "assumptions"):
+        found = run.summary.get(what) or []
         names = list(dict.fromkeys(name for item in found for name in item))
         columns = [Column(n, "text wide" if n == "reason" else "text") for n in names]
         rows = [[item.get(name, "") for name in names] for item in found]

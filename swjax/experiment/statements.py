@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from swjax.convergence import Interval, Verdict, equivalence_verdict
+from swjax.experiment.study import Study
 
 # Half the width of a 95 % interval, in standard errors of a normal law.
 NORMAL_95 = 1.959964
@@ -116,6 +117,6 @@ def finite_runs(dataset: xr.Dataset, values: xr.DataArray) -> xr.DataArray:
     return values.where(good & (dataset["diverged_at"] < 0))
 
 
-def several(study_arms: list[str], arm: str) -> str:
-    """The arm's name as a prefix, where there is more than one."""
-    return f"{arm}: " if len(study_arms) > 1 else ""
+def arm_prefix(study: Study, arm: str) -> str:
+    """The arm's name as the beginning of a claim, where the study has more than one."""
+    return f"{arm}: " if len(study.schemes) > 1 else ""

@@ -123,12 +123,12 @@ def _asked_parts(expect: Any) -> list[tuple[str, str]]:
 
 def noise_pairs(study: Any) -> list[tuple[str, str]]:
     """Pairs of arms (less noise, more noise) that are equal but for it; each arm's first match."""
-    without = lambda scheme: getattr(scheme, "radius", None)
+    radius = lambda scheme: getattr(scheme, "radius", None)
     noise = lambda scheme: getattr(scheme, "noise_std", 0.0)
     pairs = []
     for name, scheme in study.schemes.items():
         for other, earlier in study.schemes.items():
-            if without(earlier) == without(scheme) and noise(earlier) < noise(scheme):
+            if radius(earlier) == radius(scheme) and noise(earlier) < noise(scheme):
                 pairs.append((other, name))
                 break
     return pairs

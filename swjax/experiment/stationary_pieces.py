@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from swjax.experiment.piece import Count, Piece, Positive
+from swjax.experiment.piece import Count, Piece, Positive, Probability
 
 Part = Literal["distance", "tangential", "radial", "residual"]
 
@@ -80,7 +80,7 @@ class RareExpectation(Piece):
 
     part: Part = "distance"
     eta: Positive
-    at_most: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    at_most: Probability = 0.05
 
 
 class NoiseExpectation(Piece):
