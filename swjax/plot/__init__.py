@@ -17,7 +17,6 @@ from swjax.plot.long_runs import critical_quantiles as critical_quantiles
 from swjax.plot.long_runs import distance_over_time as distance_over_time
 from swjax.plot.long_runs import rarity as rarity
 from swjax.plot.long_runs import residual_distribution as residual_distribution
-from swjax.plot.long_runs import shares_of_prediction as shares_of_prediction
 from swjax.plot.over_time import loss_against_time as loss_against_time
 from swjax.plot.over_time import norms_in_ball as norms_in_ball
 from swjax.plot.over_time import paths_against_flow as paths_against_flow
@@ -28,3 +27,4 @@ from swjax.plot.toward_zero import exceedance_probability as exceedance_probabil
 from swjax.plot.toward_zero import limit_as_steps_vanish as limit_as_steps_vanish
 from swjax.plot.toward_zero import paths_and_solutions as paths_and_solutions
 from swjax.plot.toward_zero import several_orders as several_orders
+from swjax.plot.toward_zero import shares_of_prediction as shares_of_prediction

@@ -116,6 +116,54 @@ def limit_as_steps_vanish(
     return ax
 
 
+def shares_of_prediction(
+    step_sizes: ArrayLike | Sequence[float],
+    shares: ArrayLike,
+    ax: Axes | None = None,
+    *,
+    line: ArrayLike | Sequence[float] | None = None,
+    tolerance: float | None = None,
+    label: str = "",
+) -> Axes:
+    """Measured values as shares of what a closed form says, against the step size.
+
+    Args:
+        step_sizes: the step sizes, (S,).
+        shares: measured divided by predicted, (S, R), one row per step size.
+        ax: where to draw; a new figure if not given. May hold other lines already.
+        line: coefficients of a fitted polynomial in the step size, the constant first.
+        tolerance: half width of a band around 1 to shade.
+        label: name in the legend.
+
+    Returns:
+        The Axes.
+
+    >>> import numpy as np
+    >>> ax = shares_of_prediction([0.1, 0.05], np.ones((2, 4)), tolerance=0.03)
+    >>> ax.get_ylabel()
+    'measured / predicted'
+    """
+    steps, rows = np.asarray(step_sizes, float), np.asarray(shares, float)
+    with figure_style():
+        ax = axes_or_new(ax)
+        color = CATEGORICAL[len(ax.containers) % len(CATEGORICAL)]
+        usable = np.isfinite(rows).sum(axis=1) >= 2
+        found = [mean_interval(row) for row in rows[usable]]
+        interval_bars(ax, steps[usable], found, color=color, label=label or "mean, 95 % interval")
+        if line is not None:
+            x = np.linspace(0, 1.03 * steps.max(), 50)
+            y = np.polynomial.polynomial.polyval(x, np.asarray(line, float))
+            ax.plot(x, y, color=color if label else FIT, linewidth=1.2)
+        if tolerance is not None and not ax.patches:
+            ax.axhspan(1 - tolerance, 1 + tolerance, color=MUTED, alpha=0.13, linewidth=0)
+        ax.axhline(1, color=INK, linewidth=1.0, linestyle=BROKEN)
+        ax.set_xlim(0, 1.05 * max(steps.max(), ax.get_xlim()[1] / 1.05))
+        ax.set_xlabel(r"step size $\alpha$")
+        ax.set_ylabel("measured / predicted")
+        legend_below(ax, num_columns=2)
+    return ax
+
+
 def several_orders(
     step_sizes: ArrayLike | Sequence[float],
     distances: Mapping[str, ArrayLike],
