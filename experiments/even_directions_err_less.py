@@ -75,7 +75,7 @@ def estimates(
         sums = np.cumsum(costs(rows), axis=1)
         yield name, numbers, np.stack([sums[:, num - 1] / num for num in numbers])
         if name == "independent":
-            some = numbers[::2]
+            some = numbers[::-2][::-1]
             yield CONTROL, some, np.stack([controlled(rows[:, :num]) for num in some])
     if dim in GRIDS:
         grids = [costs(draw(GRIDS[dim], num)).mean(axis=1) for num in numbers]

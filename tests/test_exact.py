@@ -2,6 +2,9 @@
 
 import functools
 import math
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -107,6 +110,27 @@ def test_the_planar_value_is_the_quadrature_for_500_points_in_single_precision()
     np.testing.assert_allclose(by_x, rough, atol=2e-5)
     # Moving both clouds by the same vector changes nothing.
     np.testing.assert_allclose(np.sum(by_x, 0), -np.sum(by_y, 0), atol=1e-6)
+
+
+@pytest.mark.slow
+def test_500_points_take_less_than_two_seconds():
+    """In a process of its own, since the tests compile without optimization; the best of five."""
+    code = """
+import time, jax, swjax
+x, y = jax.random.normal(jax.random.key(0), (2, 500, 2))
+job = jax.jit(jax.value_and_grad(swjax.sw2_sq_exact_2d, argnums=(0, 1)))
+jax.block_until_ready(job(x, y))
+def seconds():
+    start = time.perf_counter()
+    jax.block_until_ready(job(x, y))
+    return time.perf_counter() - start
+print(min(seconds() for _ in range(5)))
+"""
+    plain = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=plain, capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) < 2
 
 
 def lattice():

@@ -285,6 +285,20 @@ def test_a_hundred_thousand_points_and_a_thousand_directions_need_under_300_mb()
     assert compiled.memory_analysis().temp_size_in_bytes < 300e6
 
 
+@pytest.mark.slow
+def test_a_million_points_and_a_hundred_directions_run_in_a_gigabyte():
+    x = jax.random.normal(jax.random.key(0), (1_000_000, 3))
+    shift = jnp.array([[0.5, -1.0, 0.25]])
+    theta = swjax.sample_directions(jax.random.key(1), 100, 3)
+    compiled = jax.jit(jax.value_and_grad(swjax.sw2_sq)).lower(x, x, theta).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 1e9
+    value, gradient = compiled(x, x + shift, theta)
+    along = theta @ shift[0]
+    np.testing.assert_allclose(value, jnp.mean(along**2), rtol=1e-4)
+    expected = -2e-6 * jnp.mean(along[:, None] * theta, axis=0)
+    np.testing.assert_allclose(jnp.mean(gradient, axis=0), expected, rtol=1e-4)
+
+
 def test_compiles_once_for_one_shape():
     x, y, theta = problem(11, 11, 2, 3, "float32")
     traces = []
