@@ -12,18 +12,21 @@ import xarray as xr
 from swjax.experiment.claims_flow import flow_claims
 from swjax.experiment.claims_stationarity import stationarity_claims
 from swjax.experiment.claims_training import training_claims
-from swjax.experiment.diagnoses import diagnoses, loss_between_batches
+from swjax.experiment.diagnoses import diagnoses
 from swjax.experiment.stationary_statistics import sampling
 from swjax.experiment.study import FlowStudy, StationarityStudy, Study, TrainingStudy
 
 
-def summarize(study: Study, dataset: xr.Dataset, status: str) -> dict[str, Any]:
+def summarize(
+    study: Study, dataset: xr.Dataset, status: str, target_loss: float | None = None
+) -> dict[str, Any]:
     """The content of ``summary.json``.
 
     Args:
         study: the study.
         dataset: its results so far.
         status: of the run: done, interrupted, running, failed.
+        target_loss: the loss that a good run of a training study reaches; see `diagnoses`.
 
     Returns:
         A dict with ``claims`` (claim, estimate, low, high, expected, tolerance, verdict, note),
@@ -36,9 +39,8 @@ def summarize(study: Study, dataset: xr.Dataset, status: str) -> dict[str, Any]:
     measurements: list[dict] = []
     more: dict[str, Any] = {}
     if isinstance(study, TrainingStudy):
-        more["target_loss"] = loss_between_batches(study)
-    found = diagnoses(dataset, more.get("target_loss"))
-    more["diagnoses"] = [each._asdict() for each in found]
+        more["target_loss"] = target_loss
+    more["diagnoses"] = [each._asdict() for each in diagnoses(dataset, target_loss)]
     if complete:
         if isinstance(study, FlowStudy):
             claims, measurements = flow_claims(study, dataset)

@@ -7,8 +7,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from swjax.experiment.build import build
-from swjax.experiment.study import Study
+from swjax.experiment.build import Problem
 from swjax.monitor import FEWEST_STEPS, diagnose
 
 _NUM_DRAWS = 256
@@ -47,15 +46,21 @@ class CellDiagnosis(NamedTuple):
     remedy: str
 
 
-def loss_between_batches(study: Study) -> float:
-    """The mean loss between two independent minibatches of the data: what a good run reaches."""
-    with jax.enable_x64(study.precision == "float64"):
-        loss = build(study).loss
-        same = dataclasses.replace(loss, apply=lambda params, x: x, source=loss.target)
-        value = jax.vmap(lambda key: same.value(None, same.draw(key)))
-        return float(
-            jax.jit(value)(jax.random.split(jax.random.key(study.seed), _NUM_DRAWS)).mean()
-        )
+def target_loss(problem: Problem) -> float | None:
+    """The loss that a good run reaches: the mean loss between two minibatches of the data.
+
+    Args:
+        problem: the study made runnable.
+
+    Returns:
+        The loss; None for studies that do not ask whether runs reach it.
+    """
+    if problem.study.kind != "training":
+        return None
+    loss = problem.loss
+    same = dataclasses.replace(loss, apply=lambda params, x: x, source=loss.target)
+    keys = jax.random.split(jax.random.key(problem.study.seed), _NUM_DRAWS)
+    return float(jax.jit(jax.vmap(lambda key: same.value(None, same.draw(key))))(keys).mean())
 
 
 def diagnoses(dataset: xr.Dataset, target_loss: float | None = None) -> list[CellDiagnosis]:

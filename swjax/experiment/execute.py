@@ -54,7 +54,8 @@ def execute(
     missing = missing_cells(problem, folder)
     num_cells = len(study.schemes) * len(study.step_sizes)
     session: dict[str, Any] = {"started": now(), "machine": describe_machine(), "cells": {}}
-    earlier = folder.manifest().get("sessions", [])
+    manifest = folder.manifest()
+    earlier, target_loss = manifest.get("sessions", []), manifest.get("target_loss")
 
     def note(status: str) -> None:
         folder.update_manifest(
@@ -85,11 +86,16 @@ def execute(
             for number, (i, j) in enumerate(missing):
                 if should_stop():
                     raise Interrupted
-                arm = list(study.schemes)[i]
+                arm, size = list(study.schemes)[i], study.step_sizes[j]
                 if program is None or missing[number - 1][0] != i:
                     program = ArmProgram(problem, i, flow_of_arm(reference, arm), max_devices)
-                seconds = _run_cell(program, problem, i, j, folder, progress, should_stop)
-                session["cells"][f"{arm} {study.step_sizes[j]!r}"] = round(seconds, 3)
+                cell, seconds = _run_cell(program, problem, i, j, folder, progress, should_stop)
+                session["cells"][f"{arm} {size!r}"] = round(seconds, 3)
+                for found in diagnoses_of_cell(cell, arm, size, target_loss, kind=study.kind):
+                    progress.say(
+                        f"    {found.num_runs} of {study.repetitions} runs {found.signature} from "
+                        f"step {found.first_step} on. {found.remedy}"
+                    )
         status = "done"
     except (Interrupted, KeyboardInterrupt):
         status = "interrupted"
@@ -119,8 +125,8 @@ def _run_cell(
     folder: RunFolder,
     progress: SweepProgress,
     should_stop: Callable[[], bool],
-) -> float:
-    """Run one cell, write its file, drop its checkpoint; returns the seconds it took."""
+) -> tuple[xr.Dataset, float]:
+    """Run one cell, write its file, drop its checkpoint; returns what it holds, and the seconds."""
     study = problem.study
     arm, step_size = list(study.schemes)[i], study.step_sizes[j]
     place = folder.checkpoint_path(arm, step_size)
@@ -152,6 +158,4 @@ def _run_cell(
         num_diverged = int((records["diverged_at"] >= 0).sum())
         if num_diverged:
             cell.remark = f"; {num_diverged} diverged"
-    for found in diagnoses_of_cell(dataset, arm, step_size, kind=study.kind):
-        progress.say(f"    {found.num_runs} of the runs {found.signature}: {found.remedy}")
-    return cell.seconds
+    return dataset, cell.seconds

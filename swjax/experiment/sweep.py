@@ -16,6 +16,7 @@ from rich.console import Console
 
 from swjax.experiment.build import build
 from swjax.experiment.claims import summarize
+from swjax.experiment.diagnoses import target_loss
 from swjax.experiment.execute import execute
 from swjax.experiment.hypotheses import hypotheses
 from swjax.experiment.progress import asked_to_stop
@@ -127,7 +128,7 @@ def run(
     with jax.enable_x64(study.precision == "float64"):
         problem = build(study)
         with folder.claim(study):
-            folder.update_manifest(hypotheses=hypotheses(problem))
+            folder.update_manifest(hypotheses=hypotheses(problem), target_loss=target_loss(problem))
             with asked_to_stop() as stop:
                 execute(problem, folder, console, stop.is_set, max_devices)
             return conclude(folder.path)
@@ -191,7 +192,8 @@ def conclude(run_folder: str | Path) -> Sweep:
     """
     sweep = load(run_folder)
     manifest = RunFolder(run_folder).manifest()
-    summary = summarize(sweep.study, sweep.dataset, manifest.get("status", "unknown"))
+    status, target = manifest.get("status", "unknown"), manifest.get("target_loss")
+    summary = summarize(sweep.study, sweep.dataset, status, target)
     summary |= manifest.get("hypotheses", {})
     write_json(sweep.folder / "summary.json", summary)
     write_report(sweep.folder)
