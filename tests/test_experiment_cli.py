@@ -64,6 +64,10 @@ def test_several_studies_end_with_one_table_and_strict_fails_with_1(capsys):
     assert swjax("report", "mine/other") == 0
 
 
+EXACT = ["reference={kind: population}", "source.num_atoms=4", "target.num_atoms=4"]
+BALL = "{kind: projected_sgd, radius: 0.5}"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -77,6 +81,10 @@ def test_several_studies_end_with_one_table_and_strict_fails_with_1(capsys):
         (["run", "seed=1"], "name at least one study file"),
         (["resume", "nowhere"], "nowhere does not exist"),
         (["report", "configs"], "configs is not a run folder"),
+        (["run", "configs/small.yaml", "reference={kind: population}"], "give source and target"),
+        (["run", "configs/small.yaml", *EXACT, f"scheme={BALL}"], "0.5 excludes the start, whose"),
+        (["run", "configs/small.yaml", "horizon=0.1"], "give a longer horizon or smaller step"),
+        (["run", "configs/small.yaml", "step_sizes=[0.2,0.1]"], "there are 2; give more, or leave"),
         (["check", "configs/small.yaml", "loss.batch_size=0"], "loss.batch_size: input should be"),
     ],
 )

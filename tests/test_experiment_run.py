@@ -251,13 +251,11 @@ def test_the_first_ctrl_c_stops_between_chunks_and_the_second_at_once():
 @pytest.mark.slow
 def test_double_precision_is_asked_for_in_the_study(tmp_path):
     sweep = experiment.run(
-        flow("precision=float64", "repetitions=2", "step_sizes=[0.2, 0.1]"), output=tmp_path / "x64"
+        flow("precision=float64", "repetitions=2", "step_sizes=[0.2]", "expect={eta: 0.9}"),
+        output=tmp_path / "x64",
     )
     assert sweep.dataset["distance"].dtype == np.float64
     assert not jax.config.jax_enable_x64
-    (order,) = [c for c in sweep.summary["claims"] if "shrinks" in c["claim"]]
-    assert order["verdict"] == "undecided"
-    assert "at least three step sizes" in order["note"]
 
 
 @pytest.mark.slow

@@ -70,7 +70,7 @@ def _expectation_problems(study: "FlowStudy") -> list[str]:
         if getattr(expect, name) is not None and len(study.step_sizes) < _FEWEST:
             found.append(
                 f"expect.{name}: needs at least {_FEWEST} step sizes, "
-                f"and there are {len(study.step_sizes)}"
+                f"and there are {len(study.step_sizes)}; give more, or leave it out"
             )
     if study.reference.kind == "solution_set" and (expect.from_time or expect.distance == "mean"):
         found.append("expect: the distance to a set of solutions is the largest over all times")

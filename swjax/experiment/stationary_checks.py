@@ -97,7 +97,7 @@ def _expectation_problems(study: Any) -> list[str]:
     if expect.orders and len(study.step_sizes) < 3:
         found.append(
             f"expect.orders: an order needs at least three step sizes, got {len(study.step_sizes)}:"
-            " through two points a line always fits"
+            " through two points a line always fits; give more, or leave it out"
         )
     if (expect.constants or expect.noise_effect) and study.critical_set.kind != "closed_form":
         found.append(
@@ -107,7 +107,7 @@ def _expectation_problems(study: Any) -> list[str]:
     if expect.constants and len(study.step_sizes) < 3:
         found.append(
             "expect.constants: the limit of small steps needs at least three step sizes, "
-            f"got {len(study.step_sizes)}"
+            f"got {len(study.step_sizes)}; give more, or leave it out"
         )
     if expect.noise_effect is not None and not noise_pairs(study):
         found.append("expect.noise_effect: needs two `arms` that differ in nothing but `noise_std`")

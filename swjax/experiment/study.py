@@ -80,7 +80,7 @@ class _Study(Piece):
         if self.step_sizes and max(self.step_sizes) > self.horizon:
             found.append(
                 f"horizon: {self.horizon} is shorter than the largest step size "
-                f"{max(self.step_sizes)}"
+                f"{max(self.step_sizes)}; give a longer horizon or smaller step sizes"
             )
         if self.step_sizes and self.horizon / min(self.step_sizes) >= 2**31:
             found.append("step_sizes: more than 2**31 steps to the horizon; use larger steps")
