@@ -13,6 +13,7 @@ from swjax.convergence import (
     fit_order,
     mean_interval,
     paired_difference,
+    relative_difference,
 )
 
 STEPS = 2.0 ** -np.arange(1, 7)
@@ -199,6 +200,19 @@ def test_pairs_cancel_what_they_share():
     assert (one_missing.num, one_missing.num_left_out) == (50, 1)
     with pytest.raises(ValueError, match=r"got \(3,\), \(2,\)"):
         paired_difference(np.ones(3), np.ones(2))
+
+
+def test_the_relative_difference_has_the_interval_of_a_ratio():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(400):
+        base = 1 + 0.3 * rng.normal(size=50)
+        interval = relative_difference(1.1 * base + 0.1 * rng.normal(size=50), base)
+        covered += interval.low <= 0.1 <= interval.high
+    # 95 % of 400, within 4 standard errors (4.4 each)
+    assert 362 <= covered <= 397
+    with pytest.raises(ValueError, match=r"got \(3,\), \(2,\)"):
+        relative_difference(np.ones(3), np.ones(2))
 
 
 def test_the_bootstrap_interval_of_a_mean_approaches_the_normal_one():

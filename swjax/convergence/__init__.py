@@ -16,6 +16,7 @@ from swjax.convergence.intervals import bootstrap_interval as bootstrap_interval
 from swjax.convergence.intervals import exceedance as exceedance
 from swjax.convergence.intervals import mean_interval as mean_interval
 from swjax.convergence.intervals import paired_difference as paired_difference
+from swjax.convergence.intervals import relative_difference as relative_difference
 from swjax.convergence.order import Order as Order
 from swjax.convergence.order import Verdict as Verdict
 from swjax.convergence.order import equivalence_verdict as equivalence_verdict

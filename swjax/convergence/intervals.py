@@ -91,6 +91,47 @@ def paired_difference(
         return mean_interval(first - second, level=level)
 
 
+def relative_difference(
+    a: ArrayLike | Sequence, b: ArrayLike | Sequence, *, level: float | int = 0.95
+) -> Interval:
+    """The mean of paired differences `a - b` as a share of the mean of `b`, with its interval.
+
+    The interval is that of the ratio of two means (delta method): the residuals
+    `a - (1 + ratio) b` carry its error.
+
+    Args:
+        a: `(repetitions,)`.
+        b: `(repetitions,)`, in the same order; pairs with an entry that is not finite are left out.
+        level: confidence level, in (0, 1).
+
+    Returns:
+        `Interval` of the ratio, floats.
+
+    Raises:
+        ValueError: if the shapes differ, or fewer than two pairs are finite.
+
+    >>> found = relative_difference([1.1, 2.2, 3.3], [1.0, 2.0, 3.0])
+    >>> round(found.estimate, 3)
+    0.1
+    """
+    first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if first.shape != second.shape:
+        raise ValueError(f"Pairs need two arrays of one shape, got {first.shape}, {second.shape}.")
+    pairs = np.isfinite(first) & np.isfinite(second)
+    first, second = first[pairs], second[pairs]
+    mean = second.mean() if second.size else np.nan
+    ratio = (first - second).mean() / mean if second.size else np.nan
+    spread = mean_interval((first - (1 + ratio) * second) / abs(mean), level=level)
+    return Interval(
+        float(ratio),
+        float(ratio + spread.low),
+        float(ratio + spread.high),
+        spread.standard_error,
+        int(pairs.sum()),
+        int((~pairs).sum()),
+    )
+
+
 def bootstrap_interval(
     samples: ArrayLike | Sequence,
     statistic: Callable[[np.ndarray], Any],

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from swjax.convergence import Interval, mean_interval, paired_difference
+from swjax.convergence import mean_interval, paired_difference, relative_difference
 from swjax.experiment.statements import claim, finite_runs, left_out, measurement, undecided
 from swjax.experiment.study import TrainingStudy
 
@@ -133,34 +133,6 @@ def _difference_claim(
             note=note,
         )
     ]
-
-
-def relative_difference(values: np.ndarray, baseline: np.ndarray) -> Interval:
-    """The mean of paired differences divided by the mean of the baseline.
-
-    The interval is that of the ratio of two means (delta method): the residuals
-    ``values - (1 + ratio) baseline`` carry its error.
-
-    Args:
-        values: (R,).
-        baseline: (R,), in the same order.
-
-    Returns:
-        The interval of the ratio.
-    """
-    pairs = np.isfinite(values) & np.isfinite(baseline)
-    values, base = np.asarray(values, float)[pairs], np.asarray(baseline, float)[pairs]
-    mean = base.mean() if base.size else np.nan
-    ratio = (values - base).mean() / mean if base.size else np.nan
-    spread = mean_interval((values - (1 + ratio) * base) / abs(mean))
-    return Interval(
-        ratio,
-        ratio + spread.low,
-        ratio + spread.high,
-        spread.standard_error,
-        int(pairs.sum()),
-        int((~pairs).sum()),
-    )
 
 
 def _differences(

@@ -8,7 +8,13 @@ import xarray as xr
 from jaxtyping import ArrayLike
 from matplotlib.axes import Axes
 
-from swjax.convergence import Order, bootstrap_interval, fit_order, mean_interval
+from swjax.convergence import (
+    Order,
+    bootstrap_interval,
+    fit_order,
+    mean_interval,
+    relative_difference,
+)
 from swjax.plot._bars import error_bars, interval_bars
 from swjax.plot._results import (
     arm_names,
@@ -211,8 +217,8 @@ def paired_differences(
         for i, name in enumerate(n for n in names if n != str(first["arm"].values)):
             values = _final_values(one_arm(dataset, name), variable)
             for j, label in enumerate(labels):
-                found = _relative_difference(values[j], base[j])
-                _forest_row(ax, len(rows), found, CATEGORICAL[i % 6])
+                color = CATEGORICAL[i % len(CATEGORICAL)]
+                _forest_row(ax, len(rows), values[j], base[j], color)
                 rows.append(name + label)
         if margin is not None:
             ax.axvspan(-100 * margin, 100 * margin, color=MUTED, alpha=0.13, linewidth=0)
@@ -236,21 +242,11 @@ def _final_values(dataset: xr.Dataset, variable: str) -> np.ndarray:
     return values.transpose("step_size", "repetition").values
 
 
-def _relative_difference(values: np.ndarray, base: np.ndarray) -> tuple[float, float, float] | None:
-    """Percent by which `values` exceed `base`, with the interval of the ratio of the two means."""
-    pairs = np.isfinite(values) & np.isfinite(base)
-    if pairs.sum() < 2:
-        return None
-    values, base = values[pairs], base[pairs]
-    ratio = float((values - base).mean() / base.mean())
-    spread = mean_interval((values - (1 + ratio) * base) / abs(base.mean()))
-    return 100 * ratio, 100 * (ratio + spread.low), 100 * (ratio + spread.high)
-
-
-def _forest_row(ax: Axes, y: int, found: tuple[float, float, float] | None, color: str) -> None:
+def _forest_row(ax: Axes, y: int, values: np.ndarray, base: np.ndarray, color: str) -> None:
+    """By how much the values exceed the base, in percent, as a point with its interval."""
     text = "no finite pairs"
-    if found is not None:
-        center, low, high = found
+    if np.isfinite(values + base).sum() >= 2:
+        center, low, high = (100 * end for end in relative_difference(values, base)[:3])
         error = [[center - low], [high - center]]
         ax.errorbar(center, y, xerr=error, fmt="o", markersize=5, color=color, linewidth=1.8)
         text = f"{center:+.2g} %  [{low:+.2g}, {high:+.2g}]"
