@@ -111,6 +111,17 @@ def test_ctrl_c_says_how_to_go_on(capsys, monkeypatch):
     assert "swjax resume runs/small" in capsys.readouterr().out
 
 
+def test_ctrl_c_before_anything_ran_proposes_no_folder_to_resume(capsys, monkeypatch):
+    def interrupted(study):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweep_module, "build", interrupted)
+    assert swjax("run", "configs/small.yaml") == 130
+    printed = capsys.readouterr().out
+    assert "Nothing had been run yet" in printed
+    assert "resume" not in printed
+
+
 def test_check_shows_the_plan(capsys):
     assert swjax("check", "configs/small.yaml") == 0
     printed = capsys.readouterr().out
@@ -134,12 +145,26 @@ def test_list_shows_studies_and_marks_invalid_ones(capsys):
     printed = capsys.readouterr().out
     assert "configs/small.yaml" in printed
     assert "invalid" in printed
+    assert "There is no folder runs/ here." in printed
 
 
-def test_the_commands_explain_themselves():
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--help"], "exit codes: 0 done"),
+        (["run", "--help"], "values to use instead of theirs"),
+        (["report", "--help"], "Judge results again and rewrite their report."),
+        (["--version"], "swjax "),
+    ],
+)
+def test_the_commands_explain_themselves(words, said, capsys):
     with pytest.raises(SystemExit) as caught:
-        swjax("--help")
+        swjax(*words)
     assert caught.value.code == 0
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_unknown_command_gives_exit_code_2():
     with pytest.raises(SystemExit) as caught:
         swjax("walk")
     assert caught.value.code == 2

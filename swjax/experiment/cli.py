@@ -7,8 +7,10 @@ message, no traceback), 130 interrupted.
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -21,7 +23,13 @@ examples:
   swjax run configs/*.yaml --strict
   swjax resume runs/mine
   swjax check configs/flow_mlp.yaml --time
+  swjax report runs/mine
+
+exit codes: 0 done, 1 a verdict fails and --strict was given, 2 a mistake in what was asked for,
+130 interrupted (swjax resume continues)
 """
+_WORDS = "study files, and values to use instead of theirs, such as loss.batch_size=64"
+_FOLDERS = "run folders, such as runs/mine"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,40 +68,46 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"swjax {version('swjax')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", help="run studies, or continue them where they stopped")
-    run.add_argument("words", nargs="+", metavar="CONFIG | KEY=VALUE")
+    run = _command(commands, "run", _run, "run studies, or continue them where they stopped")
+    run.add_argument("words", nargs="+", metavar="CONFIG|KEY=VALUE", help=_WORDS)
     run.add_argument("--output", metavar="DIR", help="run folder (default: runs/NAME)")
-    _common(run)
-    run.set_defaults(command=_run)
+    _options(run)
 
-    resume = commands.add_parser("resume", help="continue interrupted runs")
-    resume.add_argument("folders", nargs="+", metavar="DIR")
-    _common(resume)
-    resume.set_defaults(command=_resume)
+    resume = _command(commands, "resume", _resume, "continue interrupted runs")
+    resume.add_argument("folders", nargs="+", metavar="DIR", help=_FOLDERS)
+    _options(resume)
 
-    report = commands.add_parser("report", help="judge results again and rewrite their report")
-    report.add_argument("folders", nargs="+", metavar="DIR")
-    report.add_argument("--strict", action="store_true", help="exit 1 when a verdict fails")
-    report.set_defaults(command=_report)
+    report = _command(commands, "report", _report, "judge results again and rewrite their report")
+    report.add_argument("folders", nargs="+", metavar="DIR", help=_FOLDERS)
+    _strict(report)
 
-    listing = commands.add_parser("list", help="what there is to run, and what has run")
-    listing.add_argument("what", nargs="?", choices=["runs", "configs"])
-    listing.set_defaults(command=_list)
+    listing = _command(commands, "list", _list, "what there is to run, and what has run")
+    listing.add_argument("what", nargs="?", choices=["runs", "configs"], help="both by default")
 
-    check = commands.add_parser("check", help="validate studies and show what they would do")
-    check.add_argument("words", nargs="*", metavar="CONFIG | KEY=VALUE")
+    check = _command(commands, "check", _check, "validate studies and show what they would do")
+    check.add_argument("words", nargs="*", metavar="CONFIG|KEY=VALUE", help=_WORDS)
     check.add_argument("--time", action="store_true", help="measure a few steps, estimate the time")
     check.add_argument("--schema", action="store_true", help="print the JSON schema of a study")
-    check.set_defaults(command=_check)
     return parser
 
 
-def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--strict", action="store_true", help="exit 1 when a verdict fails")
+def _command(commands: Any, name: str, do: Callable, words: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
+    command.set_defaults(command=do)
+    return command
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    _strict(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--devices", type=int, metavar="N", help="use at most N local devices")
+
+
+def _strict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--strict", action="store_true", help="exit 1 when a verdict fails")
 
 
 def _configs_and_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -164,9 +178,10 @@ def _do(
                 console.print(f"[bold]{folder}[/bold]")
             sweeps.append(job())
     except KeyboardInterrupt:
-        console.print(
-            f"Stopped; nothing is lost. Continue with: swjax resume {folders[len(sweeps)]}"
-        )
+        stopped = folders[len(sweeps)]
+        began = (stopped / "study.yaml").exists()
+        how = f"Continue with: swjax resume {stopped}" if began else "Nothing had been run yet."
+        console.print(f"Stopped; nothing is lost. {how}", soft_wrap=True)
         return 130
     console.print(verdict_table([sweep.summary for sweep in sweeps]))
     for sweep in sweeps:
@@ -178,10 +193,10 @@ def _do(
 def _list(asked: argparse.Namespace, console: Console) -> int:
     from swjax.experiment.tables import config_table, run_table
 
-    if asked.what in (None, "configs"):
-        console.print(config_table(Path("configs")))
-    if asked.what in (None, "runs"):
-        console.print(run_table(Path("runs")))
+    for name, table in (("configs", config_table), ("runs", run_table)):
+        if asked.what in (None, name):
+            there = Path(name).is_dir()
+            console.print(table(Path(name)) if there else f"There is no folder {name}/ here.")
     return 0
 
 
