@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from html import escape
 from pathlib import Path
 
 import jax
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from swjax import experiment
 from swjax.experiment import execute as execute_module
+from swjax.experiment import report as report_module
 from swjax.experiment import sweep as sweep_module
 from swjax.experiment.build import build
 from swjax.experiment.errors import RunFolderError, StudyError
@@ -288,6 +290,33 @@ def test_a_training_study_compares_its_arms(tmp_path):
     assert difference["low"] <= difference["estimate"] <= difference["high"]
     names = {m["measurement"] for m in sweep.summary["measurements"]}
     assert {"largest norm", "final loss", "final loss, paired difference to plain"} <= names
+
+
+def test_failing_runs_are_named_with_a_remedy_while_they_run_and_in_summary_and_report(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(report_module, "drawings", lambda study, dataset: [])
+    monkeypatch.setattr(sweep_module, "hypotheses", lambda problem: {})
+    data = flow_data(
+        "kind=training", "repetitions=4", "horizon=800.0", "step_sizes=[2.0]",
+        "record.num_times=80", "target.shift=[3.0, 0.0]",
+        "arms={free: {kind: sgd}, held: {kind: projected_sgd, radius: 1.0}}",
+        "initial={kind: fixed, values: [-1.0, 0.0]}",
+    )  # fmt: skip
+    for key in ("reference", "expect", "scheme"):
+        del data[key]
+    console = Console(record=True, width=2000, file=io.StringIO())
+    sweep = experiment.run(data, output=tmp_path / "failing", console=console)
+    found = {each["arm"]: each for each in sweep.summary["diagnoses"]}
+    # A step triples the error along its direction, or leads across the ball to its sphere.
+    assert found["free"]["signature"] == "diverged"
+    assert found["held"]["signature"] == "stalled"
+    shown, page = console.export_text(), (sweep.folder / "report.html").read_text()
+    for each in found.values():
+        happened = f"{each['signature']} from step {each['first_step']} on"
+        assert f"{each['num_runs']} of 4 runs {happened}. {each['remedy']}" in shown
+        assert happened in page
+        assert escape(each["remedy"]) in page
 
 
 def test_an_unknown_figure_is_refused_with_the_known_ones(done):
