@@ -81,9 +81,13 @@ def costs(problem: Problem, p: float) -> Float[Array, "L"]:
 
 
 def default_chunk_size(problem: Problem) -> int:
-    """As many directions as the caches hold, but enough to fill vector registers."""
+    """As many directions as a processor's caches hold, and enough to fill vector registers.
+
+    Accelerators, which need more work at a time, get four times as many.
+    """
     points = problem.x.shape[0] + problem.y.shape[0]
-    return max(16, 2**22 // points)
+    held = 2**20 if jax.default_backend() == "cpu" else 2**22
+    return max(16, held // points // 16 * 16)
 
 
 def _costs(problem: Problem, p: float) -> Float[Array, "L"]:
@@ -142,4 +146,5 @@ def _chunked_mean_cost_jvp(p, chunk_size, primals, tangents):
 
     zero = (jnp.zeros((), problem.x.dtype), jax.tree.map(jnp.zeros_like, moving))
     (value, gradient), _ = lax.scan(add, zero, blocks)
-    return value, sum(jnp.vdot(gradient[name], tangent[name]) for name in tangent)
+    dot = partial(jnp.vdot, precision=lax.Precision.HIGHEST)
+    return value, sum(dot(gradient[name], tangent[name]) for name in tangent)

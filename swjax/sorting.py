@@ -25,9 +25,9 @@ from jaxtyping import Float, Int
 
 from swjax.network import merge_by_network, sort_by_network
 
-# On CPU the network beats XLA's integer sort from so many lanes and up to so many rows.
+# On CPU the network beats XLA's integer sort from so many lanes, and up to so many bytes of a list.
 _MIN_LANES = 8
-_MAX_ROWS = 2**14
+_MAX_BYTES = 2**19
 
 
 @jax.custom_jvp
@@ -203,7 +203,8 @@ def _argsort_pairs(values: Array) -> Array:
 
 
 def _sort_keys(keys: Array) -> Array:
-    network = sort_by_network if keys.shape[-2] <= _MAX_ROWS else _sort_by_comparison
+    short = keys.shape[-2] * keys.dtype.itemsize <= _MAX_BYTES
+    network = sort_by_network if short else _sort_by_comparison
     return _by_lanes(network, _sort_by_comparison, keys)
 
 

@@ -30,8 +30,8 @@ def test_network_sorts_every_list_of_zeros_and_ones(n):
     np.testing.assert_array_equal(sort_by_network(jnp.array(lists)), np.sort(lists, axis=0))
 
 
-@pytest.mark.parametrize("n", [20, 48, 112])
-def test_network_sorts_zeros_before_ones_in_any_number_of_pieces(n):
+@pytest.mark.parametrize("n", [20, 48, 112, 256])
+def test_network_sorts_zeros_before_ones_in_any_number_of_rows(n):
     ones = np.arange(n + 1)
     lists = (np.arange(n)[:, None] >= ones[None]).astype(np.int32)
     shuffled = np.concatenate([np.random.default_rng(k).permutation(lists) for k in range(20)], 1)
@@ -176,7 +176,7 @@ def test_on_cpu_neighboring_lists_need_no_sort_instruction():
 
 
 @pytest.mark.parametrize(
-    ("shape", "platform"), [((20_000, 64), "cpu"), ((1000, 1), "cpu"), ((1000, 64), "cuda")]
+    ("shape", "platform"), [((140_000, 64), "cpu"), ((1000, 1), "cpu"), ((1000, 64), "cuda")]
 )
 def test_elsewhere_one_integer_operand_is_sorted_in_contiguous_memory(shape, platform):
     operand = "x".join(map(str, reversed(shape)))
