@@ -33,13 +33,13 @@ def draw(n, dim):
 
 
 def numpy_loop(x, y, theta, steps):
-    """The steps one writes first in NumPy; the target is sorted once."""
-    targets = np.sort(y @ theta.T, axis=0)
+    """The steps in NumPy, projections in rows; the target is sorted once."""
+    targets = np.sort(theta @ y.T, axis=1)
     for _ in range(steps):
-        along = x @ theta.T
-        gap = np.empty_like(along)
-        np.put_along_axis(gap, np.argsort(along, axis=0), targets, axis=0)
-        x = x + STEP / len(theta) * (gap - along) @ theta
+        along = theta @ x.T
+        goals = np.empty_like(along)
+        np.put_along_axis(goals, np.argsort(along, axis=1), targets, axis=1)
+        x = x + STEP / len(theta) * (goals - along).T @ theta
     return x
 
 
@@ -47,11 +47,11 @@ def torch_loop(x, y, theta, steps):
     """The same in torch."""
     torch = importlib.import_module("torch")
     x, y, theta = (torch.tensor(a) for a in (x, y, theta))
-    targets = torch.sort(y @ theta.T, dim=0).values
+    targets = torch.sort(theta @ y.T, dim=1).values
     for _ in range(steps):
-        along = x @ theta.T
-        gap = torch.empty_like(along).scatter_(0, torch.argsort(along, dim=0), targets)
-        x = x + STEP / len(theta) * (gap - along) @ theta
+        along = theta @ x.T
+        goals = torch.empty_like(along).scatter_(1, torch.argsort(along, dim=1), targets)
+        x = x + STEP / len(theta) * (goals - along).T @ theta
     return x.numpy()
 
 
@@ -71,6 +71,8 @@ def main() -> None:
     loops = {"swjax": one_scan, "NumPy loop": numpy_loop}
     if importlib.util.find_spec("torch") is not None:
         loops["torch loop"] = torch_loop
+    else:
+        print("torch is not installed, so its loop is left out; pip install torch to time it")
     print(f"points per second, {NUM_DIRECTIONS} directions, {given.steps} steps")
     for dim in (2, 16):
         times = {}
