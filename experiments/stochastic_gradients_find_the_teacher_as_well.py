@@ -1,11 +1,11 @@
 """Stochastic gradients find the teacher as exact ones do; a full batch only if it is large.
 
 Two-layer networks in dimension 20 and 100, ReLU and the sigmoid that is the normal distribution
-function, without penalty; students of 12 and 30 neurons, teachers of 5 and 20. Gradient descent
-on the exact population risk, SGD on fresh Gaussian inputs, and, for fewer steps, full batches of two
-sizes, one below and one above the number of parameters of the student. The risk shown is the exact one, relative to
-that of the network that is 0; its minimum is 0. Steps are made in single precision, risks are
-evaluated in double. Noise does not keep SGD away from it, since the
+function, without penalty; students of 12 and 30 neurons, teachers of 5 and 20. Gradient descent on
+the exact population risk, SGD on fresh Gaussian inputs, and, for fewer steps, full batches of two
+sizes, one below and one above the number of parameters of the student. The risk shown is the exact
+one, relative to that of the network that is 0; its minimum is 0. Steps are made in single
+precision, risks are evaluated in double. Noise does not keep SGD away from the minimum, since the
 gradient of every minibatch vanishes at the teacher.
 
     python experiments/stochastic_gradients_find_the_teacher_as_well.py
