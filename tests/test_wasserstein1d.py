@@ -68,6 +68,26 @@ def test_points_without_weight_do_not_count():
     np.testing.assert_allclose(wp_pow_1d(x, y, a), wp_pow_1d(x[kept], y, a[kept]), rtol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "m"), [(1, 4), (3, 7), (8, 8)])
+def test_ties_and_equal_levels_agree_with_the_reference_in_a_thousand_draws(n, m):
+    """Points on a lattice and weights in sixteenths, some zero: both tie often."""
+    rng = np.random.default_rng([n, m, 5])
+    points = lambda size: rng.integers(-2, 3, (1000, size)).astype(np.float32)
+    weights = lambda size: rng.multinomial(16, np.full(size, 1 / size), 1000) / 16
+    x, y, a, b = points(n), points(m), weights(n), weights(m)
+    for p in (1, 2.5):
+        cost = lambda *given, p=p: wp_pow_1d(*given, p=p)
+        both = jax.jit(jax.vmap(jax.value_and_grad(cost, argnums=(0, 1, 2, 3))))
+        found, slopes = both(x, y, jnp.asarray(a, jnp.float32), jnp.asarray(b, jnp.float32))
+        expected = [reference(*given, p) for given in zip(x, y, a, b, strict=True)]
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+        assert all(np.isfinite(slope).all() for slope in slopes)
+        equal = jax.jit(jax.vmap(lambda x, y, p=p: wp_pow_1d(x, y, p=p)))(x, y)
+        expected = [reference(u, v, uniform(n), uniform(m), p) for u, v in zip(x, y, strict=True)]
+        np.testing.assert_allclose(equal, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_repeated_points_are_one_point_of_their_weight():
     x, y, _, _ = draw(4, 4)
     np.testing.assert_allclose(wp_pow_1d(np.repeat(x, 3, axis=0), y), wp_pow_1d(x, y), rtol=1e-5)
