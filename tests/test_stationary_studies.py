@@ -106,7 +106,12 @@ def results(asked, **variables):
         ),
         (
             ["critical_set={kind: residual}", "source={kind: ball, dim: 2}"],
-            "critical_set: the exact expected loss needs discrete laws; give source `num_atoms",
+            "critical_set: the exact expected loss needs discrete laws; give source `num_atoms: "
+            "...`, or take the mean over draws: {kind: residual, draws: {num: 4096}}",
+        ),
+        (
+            ["critical_set={kind: residual, num_directions: 8, draws: {num: 16}}"],
+            "critical_set: `num_directions` belongs to the exact expected loss, `draws` to the",
         ),
         (["critical_set={kind: points, values: []}"], "got 0 of lengths []"),
         (["critical_set={kind: points, values: [[1], [1, 2]]}"], "of one length"),
@@ -366,6 +371,31 @@ def test_a_residual_is_that_of_the_exact_gradient_at_the_iterate(tmp_path):
         assert seen["residual"].values[repetition, -1] == pytest.approx(float(exact), rel=1e-3)
     assert np.all(seen["goldstein"] >= 0)
     assert np.all(seen["goldstein"] <= 3 * seen["residual"].isel(time=-1) + 0.5)
+
+
+@pytest.mark.slow
+def test_the_mean_over_draws_gives_the_exact_residual_within_its_error():
+    draws = "critical_set={kind: residual, draws: {num: 4096, num_directions: 4}}"
+    problems = build(study(text=RESIDUAL)), build(study(draws, text=RESIDUAL))
+    (exact,), (averaged,) = (problem.critical for problem in problems)
+    start = jax.tree.map(lambda leaf: leaf[0], problems[0].starts)
+    error = float(averaged.conclude(start, jax.random.key(0))["gradient_error"])
+    residuals = [float(found.observe(start)["residual"]) for found in (exact, averaged)]
+    assert 0 < error < 0.1 * residuals[0]
+    assert abs(residuals[0] - residuals[1]) < 4 * error
+    assert averaged.observe(start).keys() == {"residual"}
+
+
+def test_an_averaged_gradient_must_be_exact_enough():
+    asked = study("critical_set={kind: residual, draws: {num: 16}}", "source={kind: ball, dim: 2}")
+    shape = (1, 3, asked.repetitions)
+    found = results(asked, residual=np.full((*shape, 101), 0.2))
+    for share, verdict in ((0.05, "holds"), (0.5, "undecided")):
+        found["gradient_error"] = dims(np.full(shape, 0.2 * share))
+        (judged,), _ = stationarity_claims(asked, found)
+        assert judged["verdict"] == verdict
+        assert judged["estimate"] == pytest.approx(share)
+        assert "averaged gradient is exact enough" in judged["claim"]
 
 
 # --- conclusions ----------------------------------------------------------------------------------

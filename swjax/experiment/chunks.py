@@ -80,8 +80,8 @@ class ArmProgram:
         self._begin = jax.jit(make_start(make))
         advance = make_advance(make, keep_path=study.record.path, both_interpolations=both)
         self._advance = jax.jit(advance, donate_argnums=0)
-        self._certify = jax.jit(
-            lambda certify, params, keys: jax.lax.map(lambda each: certify(*each), (params, keys))
+        self._conclude = jax.jit(
+            lambda conclude, params, keys: jax.lax.map(lambda run: conclude(*run), (params, keys))
         )
         self._compiled: list[Callable] = []
 
@@ -133,18 +133,19 @@ class ArmProgram:
         length = len(self._problem.times)
         records = {k: np.swapaxes(v[:length], 0, 1) for k, v in _joined(parts).items()}
         records["diverged_at"] = _diverged_at(carries)
-        return records | self._certificates(shares, carries)
+        return records | self._conclusions(shares, carries)
 
-    def _certificates(self, shares: list[Share], carries: list[Carry]) -> dict[str, np.ndarray]:
-        """Goldstein certificates of the last iterates, where the study asks for them."""
-        if self._critical is None or self._critical.certify is None:
+    def _conclusions(self, shares: list[Share], carries: list[Carry]) -> dict[str, np.ndarray]:
+        """What the critical set says of the last iterates, one number for each run."""
+        if self._critical is None or self._critical.conclude is None:
             return {}
         apart = jax.tree.map(np.asarray, [carry.state.params for carry in carries])
         params = jax.tree.map(lambda *parts: np.concatenate(parts), *apart)
         keys = jnp.concatenate(
             [jax.device_put(share.noise_keys, jax.local_devices()[0]) for share in shares]
         )
-        return {"goldstein": np.asarray(self._certify(self._critical.certify, params, keys))}
+        found = self._conclude(self._critical.conclude, params, keys)
+        return {name: np.asarray(values) for name, values in found.items()}
 
     def seconds_per_step(self, num_steps: int = 64) -> float:
         """Time some steps at the smallest step size, after compiling."""

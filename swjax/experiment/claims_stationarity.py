@@ -38,6 +38,9 @@ from swjax.experiment.stationary_statistics import (
 )
 from swjax.experiment.study import StationarityStudy
 
+# The averaged gradient is exact enough below this share of the residual, which it changes by half
+# the square of that.
+_GRADIENT_SHARE = 0.1
 _STATISTIC = {
     "rms": "root mean square",
     "mean": "mean",
@@ -71,6 +74,8 @@ def stationarity_claims(
             )
         if expect.rare is not None:
             claims += _rarity_claims(study, dataset, arm)
+        if "gradient_error" in dataset:
+            claims.append(_gradient_claim(study, dataset, arm))
     if expect.noise_effect is not None:
         for less, more in noise_pairs(study):
             claims.append(_noise_claim(study, dataset, less, more, sets))
@@ -150,6 +155,31 @@ def _constant_claim(
     if prediction.error:
         note = f"The closed form is known to {prediction.error:.1%}. {note}".strip()
     return _share_claim(text, study, shares, 0 if prediction.is_exact else 1, tolerance, note)
+
+
+def _gradient_claim(study: StationarityStudy, dataset: xr.Dataset, arm: str) -> dict:
+    """That the draws behind the averaged gradient are enough for the smallest residuals."""
+    text = (
+        f"{arm_prefix(study, arm)}the averaged gradient is exact enough: its error at the last "
+        f"iterates is at most {_GRADIENT_SHARE:.0%} of the residual, at every step size"
+    )
+    finite = dataset["diverged_at"].sel(arm=arm) < 0
+    errors = dataset["gradient_error"].sel(arm=arm).where(finite).astype(float)
+    residuals = per_run(after_burn_in(study, dataset, "residual").sel(arm=arm), "rms")
+    shares = np.sqrt((errors**2).mean("repetition") / residuals.mean("repetition"))
+    if not np.isfinite(shares).any():
+        return undecided(text, 0.0, _GRADIENT_SHARE, "No run stayed finite.")
+    share = float(shares.max())
+    return claim(
+        text,
+        estimate=share,
+        low=0.0,
+        high=share,
+        expected=0.0,
+        tolerance=_GRADIENT_SHARE,
+        note="Root mean squares over the runs; the error is half the distance between the "
+        "gradients of the two halves of the draws.",
+    )
 
 
 def _noise_claim(

@@ -54,14 +54,14 @@ class CriticalSet:
             sphere of the ball; or ``residual``.
         points: the set, (m, P), or None where it is not known.
         predictions: by part.
-        certify: (params, key) -> upper bound by a Goldstein certificate, or None.
+        conclude: (params, key) -> numbers by name about a last iterate, or None; see `results`.
     """
 
     observe: Callable[[PyTree], dict[str, Array]]
     parts: tuple[str, ...]
     points: np.ndarray | None = None
     predictions: dict[str, Prediction] = field(default_factory=dict)
-    certify: Callable[[PyTree, Array], Array] | None = None
+    conclude: Callable[[PyTree, Array], dict[str, Array]] | None = None
 
 
 def known_set(

@@ -1,17 +1,14 @@
 """The critical sets that the long runs of a study approach, one for each of its arms."""
 
 import math
-from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jax.tree_util import Partial
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
-from swjax.directions import sample_directions
+from swjax.experiment.critical_residual import residual_sets
 from swjax.experiment.critical_scale import ScaleAnalysis, analyze_scale
 from swjax.experiment.critical_set import (
     ON_SPHERE,
@@ -24,9 +21,6 @@ from swjax.experiment.critical_set import (
 from swjax.experiment.errors import StudyError
 from swjax.experiment.stationary_checks import noise_pairs
 from swjax.losses import SlicedLoss
-from swjax.nonsmooth.goldstein import goldstein_certificate
-from swjax.nonsmooth.stationarity import gradient_mapping
-from swjax.population import PopulationLoss
 from swjax.problems import BallConstraint, TranslationProblem
 
 
@@ -47,7 +41,7 @@ def critical_sets(study: Any, loss: SlicedLoss, start: PyTree, key: Array) -> li
         if asked.kind == "points":
             sets = [_stated(asked.values, start, radius) for radius in _radii(study)]
         elif asked.kind == "residual":
-            sets = _residuals(study, loss, key)
+            sets = residual_sets(asked, loss, _radii(study), key)
         elif study.generator.kind == "translation":
             sets = [_translation(scheme, loss) for scheme in study.schemes.values()]
         else:
@@ -186,50 +180,3 @@ def _scale(scheme: Any, analysis: ScaleAnalysis, symmetric: bool) -> CriticalSet
         name, quantity, spread.value, spread.is_exact, formula, spread.relative_error
     )
     return CriticalSet(found.observe, found.parts, found.points, {"distance": prediction})
-
-
-# --- unknown sets ---------------------------------------------------------------------------------
-
-
-def _residuals(study: Any, loss: SlicedLoss, key: Array) -> list[CriticalSet]:
-    asked = study.critical_set
-    directions = None
-    if asked.num_directions is not None:
-        directions = sample_directions(key, asked.num_directions, loss.target.dim)
-    population = PopulationLoss(loss, directions)
-    sets = []
-    for radius in _radii(study):
-        bound = None if radius is None else jnp.asarray(radius, jnp.zeros(()).dtype)
-        certify = None
-        if asked.goldstein is not None:
-            if radius is not None and asked.goldstein.epsilon > radius:
-                raise ValueError(
-                    f"goldstein.epsilon {asked.goldstein.epsilon:g} exceeds the radius {radius:g}"
-                )
-            bounded = partial(_certificate, num_samples=asked.goldstein.num_samples)
-            certify = Partial(bounded, population, asked.goldstein.epsilon, bound)
-        observe = Partial(_residual, population, jnp.asarray(asked.scale), bound)
-        sets.append(CriticalSet(observe, ("residual",), certify=certify))
-    return sets
-
-
-def _residual(
-    population: PopulationLoss, scale: Array, radius: Array | None, params: PyTree
-) -> dict[str, Float[Array, ""]]:
-    gradient = jax.grad(population)(params)
-    return {"residual": gradient_mapping(params, gradient, scale, radius)}
-
-
-def _certificate(
-    population: PopulationLoss,
-    epsilon: Array,
-    radius: Array | None,
-    params: PyTree,
-    key: Array,
-    *,
-    num_samples: int,
-) -> Float[Array, ""]:
-    gradient = jax.grad(population)
-    return goldstein_certificate(
-        gradient, params, epsilon, key, num_samples=num_samples, radius=radius
-    ).upper

@@ -5,6 +5,13 @@ from typing import Any
 # The law of two points whose scale has a closed form.
 _TWO_POINTS = ((-0.5,), (0.5,))
 
+# What each field takes instead of the exact expected loss.
+_OVER_DRAWS = {
+    "record.loss": ", or record the loss over draws: {kind: draws, num: 64}",
+    "reference": ", or follow the mean over draws: {kind: draws, num: 4096}",
+    "critical_set": ", or take the mean over draws: {kind: residual, draws: {num: 4096}}",
+}
+
 
 def population_problems(study: Any, place: str) -> list[str]:
     """Why the expected loss of a study is not exact, as that of discrete laws is; empty if it is.
@@ -13,7 +20,7 @@ def population_problems(study: Any, place: str) -> list[str]:
         study: the study.
         place: the field that asks for it.
     """
-    instead = ", or record the loss over draws: {kind: draws, num: 64}" * (place == "record.loss")
+    instead = _OVER_DRAWS.get(place, "")
     found = []
     continuous = [
         name

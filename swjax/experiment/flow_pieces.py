@@ -7,7 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from swjax.experiment.piece import Count, NonNegative, Piece, Positive, Probability
+from swjax.experiment.piece import (
+    Count,
+    FixedDraws,
+    NonNegative,
+    Piece,
+    Positive,
+    Probability,
+)
 
 
 class ClosedFormReference(Piece):
@@ -32,7 +39,7 @@ class PopulationReference(Piece):
     num_steps: Count | None = Field(None, description="steps of the integrator over the horizon")
 
 
-class DrawsReference(Piece):
+class DrawsReference(FixedDraws):
     """The gradient flow of the mean loss over fixed draws: for any laws and any order p.
 
     Its error has two parts: that of the integrator, and half the distance between the flows of the
@@ -40,8 +47,6 @@ class DrawsReference(Piece):
     """
 
     kind: Literal["draws"]
-    num: Annotated[int, Field(ge=2)] = Field(description="draws of minibatches, in two halves")
-    num_directions: Count = Field(1, description="directions averaged over in every draw")
     num_steps: Count | None = Field(None, description="steps of the integrator over the horizon")
 
 

@@ -14,3 +14,10 @@ class Piece(BaseModel):
     """Frozen, strict, and closed: unknown keys and values of another type are mistakes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class FixedDraws(Piece):
+    """Minibatches drawn once, over which a loss is averaged."""
+
+    num: Annotated[int, Field(ge=2)] = Field(description="draws of minibatches, in two halves")
+    num_directions: Count = Field(1, description="directions averaged over in every draw")

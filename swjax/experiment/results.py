@@ -28,6 +28,10 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str]] = {
         ("repetition",),
         "norm of an element of the Goldstein subdifferential at the end",
     ),
+    "gradient_error": (
+        ("repetition",),
+        "error of the averaged gradient at the end, from the two halves of the draws",
+    ),
     "constant_distance": (("repetition", "time"), "|iterate at or before s - flow(s)|"),
     "max_step": (("repetition", "time"), "longest step |u^{k+1} - u^k| so far"),
     "diverged_at": (("repetition",), "first step whose iterate is not finite, or -1"),

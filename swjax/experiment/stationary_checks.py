@@ -78,6 +78,13 @@ def _critical_set_problems(study: Any) -> list[str]:
             return ["critical_set: the closed form of translations needs uniform directions"]
         if generator == "translation":
             return []
+    elif asked.draws is not None:
+        if asked.num_directions is not None:
+            return [
+                "critical_set: `num_directions` belongs to the exact expected loss, `draws` to the "
+                "mean over fixed draws; give one of them (or draws.num_directions)"
+            ]
+        return []
     return population_problems(study, "critical_set")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from swjax.experiment.piece import Count, Piece, Positive, Probability
+from swjax.experiment.piece import Count, FixedDraws, Piece, Positive, Probability
 
 Part = Literal["distance", "tangential", "radial", "residual"]
 
@@ -37,10 +37,12 @@ class Goldstein(Piece):
 
 
 class UnknownCriticalSet(Piece):
-    """The critical set is not known: the residual of the exact gradient in the ball stands in.
+    """The critical set is not known: the residual of the gradient in the ball stands in.
 
     It is the length of a projected gradient step of size `scale`, divided by `scale`, which is
-    zero exactly at critical points.
+    zero exactly at critical points. The gradient is that of the exact expected loss or, with
+    `draws`, of the mean over fixed draws, for any laws and any order p; its error at the last
+    iterates, from the two halves of the draws, is then weighed against the residual.
     """
 
     kind: Literal["residual"]
@@ -49,6 +51,7 @@ class UnknownCriticalSet(Piece):
     num_directions: Count | None = Field(
         None, description="a numerical integral over so many directions, where F is not exact"
     )
+    draws: FixedDraws | None = None
     goldstein: Goldstein | None = None
 
 
