@@ -53,39 +53,49 @@ def measure(sweep: Sweep) -> dict[str, tuple]:
     }
 
 
+def draw(found: dict[tuple[str, int], dict[str, tuple]], horizon: float):
+    """Final losses on top and times to half the fall below, a column for each law."""
+    with plot.figure_style():
+        figure, axes = plt.subplots(2, 2, figsize=(10.5, 8.6), layout="constrained", sharey=True)
+        for (law, num), arms in found.items():
+            for row, ax in enumerate(map(plot.axes_or_new, axes[:, list(LAWS).index(law)])):
+                shown = [values[row] for values in arms.values()]
+                places = np.arange(len(arms)) + 0.2 * (DIRECTIONS.index(num) - 1)
+                kept = [k for k, value in enumerate(shown) if value is not None]
+                ax.errorbar(
+                    [shown[k].estimate for k in kept],
+                    places[kept],
+                    xerr=[
+                        [shown[k].estimate - shown[k].low for k in kept],
+                        [shown[k].high - shown[k].estimate for k in kept],
+                    ],
+                    fmt="o",
+                    markersize=4,
+                    color=plot.CATEGORICAL[DIRECTIONS.index(num)],
+                    label=f"{num} direction" + "s" * (num > 1),
+                )
+                ax.set_yticks(range(len(arms)), [arm.replace("_", " ") for arm in arms])
+        for law, (top, bottom) in zip(LAWS, axes.T, strict=True):
+            top.set(title=law, xscale="log", xlabel="final expected loss, 95 % interval")
+            top.set_xticks([0.1, 0.2, 0.3, 0.4, 0.6], ["0.1", "0.2", "0.3", "0.4", "0.6"])
+            top.minorticks_off()
+            bottom.set(xlabel=f"time to half the fall ({horizon:g}: not within the run)")
+        axes[0, 0].invert_yaxis()
+        axes[0, 1].legend(frameon=False)
+    return axes[0, 0]
+
+
 if __name__ == "__main__":
     console = Console(highlight=False)
     table = Table("data", "directions", "arm", "final loss", "time to half the fall")
-    figure, axes = plt.subplots(1, 2, figsize=(10.5, 4.6), layout="constrained", sharey=True)
-    panels = dict(zip(LAWS, axes, strict=True))
-    for (law, num), sweep in run_all().items():
-        found = measure(sweep)
-        with plot.figure_style():
-            ax = plot.axes_or_new(panels[law])
-            shift = 0.2 * (DIRECTIONS.index(num) - 1)
-            final = [loss for loss, _ in found.values()]
-            ax.errorbar(
-                [loss.estimate for loss in final],
-                np.arange(len(found)) + shift,
-                xerr=[
-                    [loss.estimate - loss.low for loss in final],
-                    [loss.high - loss.estimate for loss in final],
-                ],
-                fmt="o",
-                markersize=4,
-                color=plot.CATEGORICAL[DIRECTIONS.index(num)],
-                label=f"{num} direction" + "s" * (num > 1),
-            )
-            labels = [arm.replace("_", " ") for arm in found]
-            ax.set_yticks(range(len(found)), labels)
-            ax.set_xscale("log")
-            ax.set(title=law, xlabel="final expected loss, 95 % interval")
-        for arm, (loss, half) in found.items():
-            text = "-" if half is None else f"{half.estimate:.2f} [{half.low:.2f}, {half.high:.2f}]"
-            table.add_row(
-                law, str(num), arm, f"{loss.estimate:.4f} [{loss.low:.4f}, {loss.high:.4f}]", text
-            )
-    axes[0].invert_yaxis()
-    axes[1].legend(frameon=False)
+    sweeps = run_all()
+    found = {case: measure(sweep) for case, sweep in sweeps.items()}
+    horizon = next(iter(sweeps.values())).study.horizon
+    for (law, num), arms in found.items():
+        for arm, (loss, half) in arms.items():
+            final = f"{loss.estimate:.4f} [{loss.low:.4f}, {loss.high:.4f}]"
+            fall = "-" if half is None else f"{half.estimate:.2f} [{half.low:.2f}, {half.high:.2f}]"
+            late = half is not None and half.low >= horizon
+            table.add_row(law, str(num), arm, final, f"not by {horizon:g}" if late else fall)
     console.print(table)
-    save(axes[0])
+    save(draw(found, horizon))
