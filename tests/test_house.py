@@ -17,12 +17,22 @@ def test_modules_stay_small(path):
     assert lines <= LONGEST_MODULE, f"{lines} lines: probably two ideas"
 
 
-def test_the_code_of_the_readme_runs():
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def run_code(page):
+    """Run the Python blocks of a page, one after the other."""
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     assert blocks
     namespace: dict = {}
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), namespace)
+        exec(compile(block, page.name, "exec"), namespace)
+
+
+def test_the_code_of_the_readme_runs():
+    run_code(ROOT / "README.md")
+
+
+@pytest.mark.slow
+def test_the_code_of_the_guide_to_losses_runs():
+    run_code(ROOT / "docs" / "guides" / "losses.md")
 
 
 @pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *ROOT.glob("experiments/*.md")]))
