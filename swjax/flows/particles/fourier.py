@@ -6,6 +6,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from swjax._checks import as_count
@@ -124,12 +125,15 @@ def _monomials(order: int, t: Float[Array, "m"]) -> Float[Array, "p m"]:
     """Rows 1, sqrt2 cos 2 pi k t (k = 1, ..., N), sqrt2 sin 2 pi k t (k = 1, ..., N)."""
     angle = 2 * math.pi * (t - jnp.round(t))
     cos, sin = jnp.cos(angle), jnp.sin(angle)
-    cosines, sines = [math.sqrt(2) * cos], [math.sqrt(2) * sin]
-    for _ in range(order - 1):  # the next power of exp(2 pi i t)
-        c, s = cosines[-1], sines[-1]
-        cosines.append(c * cos - s * sin)
-        sines.append(c * sin + s * cos)
-    return jnp.stack([jnp.ones_like(t), *cosines, *sines])
+
+    def turn(row: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        c, s = row  # times the next power of exp(2 pi i t)
+        return (c * cos - s * sin, c * sin + s * cos), row
+
+    # A scan: unrolled, XLA fuses the rows into their users and computes each from the start again.
+    first = (math.sqrt(2) * cos, math.sqrt(2) * sin)
+    _, (cosines, sines) = lax.scan(turn, first, None, order)
+    return jnp.concatenate([jnp.ones_like(t)[None], cosines, sines])
 
 
 @_monomials.defjvp
