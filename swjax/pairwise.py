@@ -27,7 +27,7 @@ from swjax._checks import (
     working_dtype,
 )
 from swjax.coupling1d import equal_staircase, inner_levels, weighted_staircase
-from swjax.slicing import project
+from swjax.slicing import default_chunk_size, project
 from swjax.sorting import argsort, sort, take_rows
 
 
@@ -177,7 +177,7 @@ def _mean_over_blocks(
     """The mean over the directions of what `pairs` makes of the costs; y of None is x."""
     num, dim = directions.shape
     points = sum(clouds.shape[0] * clouds.shape[1] for clouds in (x, y) if clouds is not None)
-    num_blocks = -(-num // (chunk_size or max(8, 2**22 // points)))
+    num_blocks = -(-num // (chunk_size or default_chunk_size(points)))
     size = -(-num // num_blocks)
     # Directions of length zero fill the last block: they project everything to the same point.
     filled = jnp.concatenate([directions, jnp.zeros((num_blocks * size - num, dim), x.dtype)])

@@ -317,7 +317,8 @@ def _lifted_costs(plans: SlicedPlans, x: Array, y: Array, p: float) -> Float[Arr
 @partial(jax.jit, static_argnames="chunk_size")
 def _expected_plan(problem: Problem, chunk_size: int | None) -> Float[Array, "n m"]:
     num = problem.directions.shape[0]
-    num_blocks = -(-num // (chunk_size or default_chunk_size(problem)))
+    chunk_size = chunk_size or default_chunk_size(len(problem.x) + len(problem.y))
+    num_blocks = -(-num // chunk_size)
     size = -(-num // num_blocks)
 
     @partial(jax.checkpoint, prevent_cse=False)

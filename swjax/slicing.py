@@ -63,7 +63,7 @@ def checked_problem(
 @partial(jax.jit, static_argnames=("p", "chunk_size"))
 def mean_cost(problem: Problem, p: float, chunk_size: int | None = None) -> Float[Array, ""]:
     """The mean of W_p^p over the directions, `chunk_size` of them at a time."""
-    chunk_size = chunk_size or default_chunk_size(problem)
+    chunk_size = chunk_size or default_chunk_size(len(problem.x) + len(problem.y))
     if chunk_size >= problem.directions.shape[0]:
         return jnp.mean(_costs(problem, p))
     return _chunked_mean_cost(problem, p, chunk_size)
@@ -72,7 +72,7 @@ def mean_cost(problem: Problem, p: float, chunk_size: int | None = None) -> Floa
 @partial(jax.jit, static_argnames=("p",))
 def costs(problem: Problem, p: float) -> Float[Array, "L"]:
     """W_p^p for every direction; the way back sorts again where there are several chunks."""
-    num, size, blocks = _blocks(problem, default_chunk_size(problem))
+    num, size, blocks = _blocks(problem, default_chunk_size(len(problem.x) + len(problem.y)))
     if size == num:
         return _costs(problem, p)
     block_costs = lambda k: _costs(_block(problem, k, size)[0], p)
@@ -80,12 +80,14 @@ def costs(problem: Problem, p: float) -> Float[Array, "L"]:
     return jnp.concatenate([*full, last[len(full) * size - num :]])
 
 
-def default_chunk_size(problem: Problem) -> int:
+def default_chunk_size(points: int) -> int:
     """As many directions as a processor's caches hold, and enough to fill vector registers.
 
     Accelerators, which need more work at a time, get four times as many.
+
+    Args:
+        points: how many points are projected, of all clouds together.
     """
-    points = problem.x.shape[0] + problem.y.shape[0]
     held = 2**20 if jax.default_backend() == "cpu" else 2**22
     return max(16, held // points // 16 * 16)
 

@@ -29,6 +29,9 @@ from swjax.network import merge_by_network, sort_by_network
 _MIN_LANES = 8
 _MAX_BYTES = 2**19
 
+# The network passes over memory many times: so many bytes at once stay in the caches.
+_CACHED_BYTES = 2**22
+
 
 @jax.custom_jvp
 def sort(values: Float[Array, "*batch n L"]) -> Float[Array, "*batch n L"]:
@@ -204,7 +207,7 @@ def _argsort_pairs(values: Array) -> Array:
 
 def _sort_keys(keys: Array) -> Array:
     short = keys.shape[-2] * keys.dtype.itemsize <= _MAX_BYTES
-    network = sort_by_network if short else _sort_by_comparison
+    network = _sort_in_blocks if short else _sort_by_comparison
     return _by_lanes(network, _sort_by_comparison, keys)
 
 
@@ -227,6 +230,17 @@ def _by_lanes(
     to_lanes = lambda array: jnp.moveaxis(array, -2, 0).reshape(array.shape[-2], -1)
     result = _by_lanes(network, otherwise, *map(to_lanes, keys))
     return jnp.moveaxis(result.reshape(-1, *batch, lanes), 0, -2)
+
+
+def _sort_in_blocks(keys: Array) -> Array:
+    """The network, on no more of a batch at a time than the caches hold."""
+    *batch, n, lanes = keys.shape
+    num, wanted = math.prod(batch), keys.size * keys.dtype.itemsize // _CACHED_BYTES
+    if num == 1 or wanted < 2:
+        return sort_by_network(keys)
+    held = max(size for size in range(1, max(1, num // wanted) + 1) if num % size == 0)
+    blocks = keys.reshape(num // held, held, n, lanes)
+    return lax.map(sort_by_network, blocks).reshape(keys.shape)
 
 
 def _sort_by_comparison(keys: Array) -> Array:

@@ -160,6 +160,15 @@ def test_the_way_of_an_accelerator_gives_the_same_orders(n, monkeypatch):
     np.testing.assert_array_equal(merged, np.argsort(np.concatenate(halves), axis=0, kind="stable"))
 
 
+@pytest.mark.parametrize("batch", [(6,), (2, 3), (5,)])
+def test_a_batch_larger_than_the_caches_is_sorted_in_blocks(batch, monkeypatch):
+    monkeypatch.setattr(sorting, "_CACHED_BYTES", 2**13)  # one list of lanes, or less
+    lists = random_lists(*batch, 40, 16)
+    in_blocks = jax.jit(lambda values: sorting.argsort(values))
+    assert "stablehlo.while" in in_blocks.lower(lists).as_text()
+    np.testing.assert_array_equal(in_blocks(lists), np.argsort(lists, axis=-2, kind="stable"))
+
+
 # -- canaries: these fail when a change here or in XLA loses a fast path --------------------------
 
 

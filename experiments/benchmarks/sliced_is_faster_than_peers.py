@@ -45,6 +45,7 @@ Jobs = dict[str, Job]
 SHAPES = [(50, 128, 2), (100, 1024, 64), (512, 1024, 784), (1000, 10_000, 3)]
 SWJAX, NO_GRADIENT = "swjax", "POT, value only"
 PAUSE = 0.3  # seconds; OpenMP's threads spin for 0.2 after their work, on the cores of the next
+ENOUGH, LEAST = 60, 3  # seconds for one case, after which no new round begins; but so many rounds
 
 
 # -- the losses --------------------------------------------------------------------------------
@@ -242,7 +243,8 @@ def time_in_turns(jobs: Mapping[str, Job], rounds: int) -> dict[str, float]:
     """The median time of each job in seconds, over rounds in which each has its turn.
 
     Before its turn each waits, until the threads of the one before it have stopped spinning, and
-    runs once untimed, so that nobody pays for the caches another has filled.
+    runs once untimed, so that nobody pays for the caches another has filled. Slow cases have fewer
+    rounds.
     """
     repeats = {}
     for name, job in jobs.items():  # short jobs are repeated, to time at least about 40 ms
@@ -250,7 +252,10 @@ def time_in_turns(jobs: Mapping[str, Job], rounds: int) -> dict[str, float]:
         job()
         repeats[name] = max(1, round(0.04 / (time.perf_counter() - start)))
     seconds = {name: [] for name in jobs}
-    for _ in range(rounds):
+    began = time.perf_counter()
+    for done in range(rounds):
+        if done >= LEAST and time.perf_counter() - began > ENOUGH:
+            break
         for name, job in jobs.items():
             time.sleep(PAUSE)
             job()
