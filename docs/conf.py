@@ -37,11 +37,13 @@ def _visit_block(self, node: nodes.math_block) -> None:
 
 
 def _escape(app, what, name, obj, options, lines: list[str]) -> None:
-    """Docstrings write |u| and u * v as in mathematics: no markup outside of backticks."""
+    """Docstrings write |u| and u * v as in mathematics: of markup only `code` and **bold**."""
     for i, line in enumerate(lines):
         if not line.lstrip().startswith((">>>", "...")):
             parts = re.split(r"(`+[^`]*`+)", line)
-            parts[::2] = [re.sub(r"([|*])", r"\\\1", text) for text in parts[::2]]
+            keep_bold = lambda found: found[1] or "\\" + found[2]
+            bold = r"(\*\*\w[^*]*\*\*)|([|*])"
+            parts[::2] = [re.sub(bold, keep_bold, text) for text in parts[::2]]
             lines[i] = "".join(parts)
 
 

@@ -4,8 +4,8 @@ The losses are means over the directions they are given. If these were drawn at 
 estimates the mean over the sphere, which is the sliced-Wasserstein distance, and the same
 directions tell how far it may be off. How, depends on how they were drawn:
 
-* independent directions, shape (L, d), as from `sample_directions`: their spread tells;
-* directions that depend on each other, as from `sample_orthogonal_directions`,
+- independent directions, shape (L, d), as from `sample_directions`: their spread tells;
+- directions that depend on each other, as from `sample_orthogonal_directions`,
   `sample_quasi_directions` or the turned grids: only the spread between independent sets tells.
   Draw R of them, and pass all as one array (R, L, d)::
 
