@@ -47,6 +47,7 @@ format: $(STAMP)  ## Format and repair what can be repaired automatically.
 bench: $(STAMP)  ## Speed against the peers: one process, interleaved, medians and ratios.
 	@$(BIN)/python experiments/benchmarks/sliced_is_faster_than_peers.py
 	@$(BIN)/python experiments/benchmarks/particles_are_faster_than_loops.py --largest 10000 --rounds 5
+	@$(BIN)/python experiments/benchmarks/sliced_flow_steps_are_faster_than_loops.py --largest 4000 --rounds 3
 
 docs: $(STAMP)  ## The documentation site, in site/index.html.
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[docs]' || $(BIN)/python -m pip install --quiet -e '.[docs]'
