@@ -1,7 +1,8 @@
 """Value and gradient of the sliced-Wasserstein loss: swjax against OTT, POT, torch and plain jnp.
 
 One process, all contenders on the same arrays and directions, timed in turns (so that a slow minute
-of the machine slows all of them), after their results were compared. Medians and ratios::
+of the machine slows all of them), after their results were compared. Medians and ratios, and the
+seconds that compiling takes::
 
     python experiments/benchmarks/sliced_is_faster_than_peers.py [--output FOLDER] [--rounds 15]
 
@@ -43,6 +44,7 @@ Job = Callable[[], Any]
 Jobs = dict[str, Job]
 
 SHAPES = [(50, 128, 2), (100, 1024, 64), (512, 1024, 784), (1000, 10_000, 3)]
+COMPILED = [128, 1024, 4096, 10_000, 100_000]  # points, with 100 directions in space
 SWJAX, NO_GRADIENT = "swjax", "POT, value only"
 PAUSE = 0.3  # seconds; OpenMP's threads spin for 0.2 after their work, on the cores of the next
 ENOUGH, LEAST = 60, 3  # seconds for one case, after which no new round begins; but so many rounds
@@ -266,6 +268,20 @@ def time_in_turns(jobs: Mapping[str, Job], rounds: int) -> dict[str, float]:
     return {name: statistics.median(times) for name, times in seconds.items()}
 
 
+def compile_table() -> str:
+    """Markdown: seconds to trace and compile value and gradient, by number of points."""
+    rows = [["points", *(f"{name} (s)" for name in JAX_LOSSES)]]
+    for n in COMPILED:
+        shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((n, 3), (n, 3), (100, 3))]
+        row = [str(n)]
+        for loss in JAX_LOSSES.values():
+            start = time.perf_counter()
+            jax.jit(jax.value_and_grad(loss)).lower(*shapes).compile()
+            row.append(f"{time.perf_counter() - start:.2f}")
+        rows.append(row)
+    return markdown(rows)
+
+
 def cases() -> dict[str, Callable[[], Jobs]]:
     """Every case by its title, built when its turn comes."""
     return {
@@ -308,6 +324,11 @@ def table(results: dict[str, dict[str, float]]) -> str:
     for case, times in results.items():
         ratios = [f"{times[name] / times[SWJAX]:.1f}" if name in times else "-" for name in names]
         rows.append([case, f"{1e3 * times[SWJAX]:.2f}", *ratios])
+    return markdown(rows)
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """A table, its first row the head."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     padded = lambda row: [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
     lines = [f"| {' | '.join(padded(row))} |" for row in rows]
@@ -331,7 +352,8 @@ def main() -> None:
         check_agreement(case, jobs)
         results[case] = time_in_turns(jobs, options.rounds)
     where = machine()
-    text = f"{table(results)}\n\n{', '.join(f'{k} {v}' for k, v in where.items())}\n"
+    tables = [table(results)] if options.only else [table(results), compile_table()]
+    text = "\n\n".join([*tables, ", ".join(f"{k} {v}" for k, v in where.items())]) + "\n"
     print(text)
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)

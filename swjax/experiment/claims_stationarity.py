@@ -177,8 +177,7 @@ def _gradient_claim(study: StationarityStudy, dataset: xr.Dataset, arm: str) -> 
         high=share,
         expected=0.0,
         tolerance=_GRADIENT_SHARE,
-        note="Root mean squares over the runs; the error is half the distance between the "
-        "gradients of the two halves of the draws.",
+        note="Root mean squares over the runs; the error is the standard error over the draws.",
     )
 
 

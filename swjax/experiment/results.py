@@ -30,7 +30,7 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "gradient_error": (
         ("repetition",),
-        "error of the averaged gradient at the end, from the two halves of the draws",
+        "standard error over the draws of the averaged gradient at the end",
     ),
     "constant_distance": (("repetition", "time"), "|iterate at or before s - flow(s)|"),
     "max_step": (("repetition", "time"), "longest step |u^{k+1} - u^k| so far"),

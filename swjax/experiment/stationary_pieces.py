@@ -41,8 +41,8 @@ class UnknownCriticalSet(Piece):
 
     It is the length of a projected gradient step of size `scale`, divided by `scale`, which is
     zero exactly at critical points. The gradient is that of the exact expected loss or, with
-    `draws`, of the mean over fixed draws, for any laws and any order p; its error at the last
-    iterates, from the two halves of the draws, is then weighed against the residual.
+    `draws`, of the mean over fixed draws, for any laws and any order p; its standard error at the
+    last iterates is then weighed against the residual.
     """
 
     kind: Literal["residual"]

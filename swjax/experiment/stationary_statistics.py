@@ -20,7 +20,7 @@ PHRASE_OF = {
     "distance": "distance to the critical set",
     "tangential": "distance to the critical point along the sphere",
     "radial": "distance to the sphere",
-    "residual": "residual of the exact gradient in the ball",
+    "residual": "residual of the full gradient in the ball",
 }
 QUANTILE = 0.95
 
