@@ -123,6 +123,8 @@ def _has_width(claim: dict[str, Any]) -> bool:
 
 
 def _band(expected: Number, tolerance: Number) -> str:
+    if expected == tolerance:
+        return f"0 to {html.number(2 * expected, 4)}"
     return f"{html.number(expected, 4)} ± {html.number(tolerance, 2)}"
 
 

@@ -31,13 +31,19 @@ def verdict_table(summaries: Sequence[dict[str, Any]]) -> Table:
                 summary["study"],
                 f"[{_STYLES[claim['verdict']]}]{claim['verdict']}[/]",
                 f"{claim['claim']}\n[bold]{shown(claim['estimate'])}[/] {interval}, expected "
-                f"{shown(claim['expected'])} ± {shown(claim['tolerance'])}",
+                + _band(claim["expected"], claim["tolerance"]),
             )
         if not summary.get("claims"):
             finished = summary.get("status") == "done"
             why = "it makes no claim" if finished else f"no verdict yet: {summary.get('status')}"
             table.add_row(summary["study"], "-", why)
     return table
+
+
+def _band(expected: float, tolerance: float) -> str:
+    if expected == tolerance:
+        return f"0 to {shown(2 * expected)}"
+    return f"{shown(expected)} ± {shown(tolerance)}"
 
 
 def config_table(folder: Path) -> Table:
