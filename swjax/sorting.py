@@ -9,6 +9,8 @@ sorted fast everywhere. So each number becomes an integer of the same order, and
 permutation is wanted the number and its row are packed into one 64-bit integer, number first; this
 is the stable order, exactly, and it is read off the low half of the sorted keys. On CPU, lists
 that lie side by side are sorted faster still by a sorting network: minima and maxima of whole rows.
+In double precision the row takes the place of the lowest bits of the number; where numbers differ
+in those alone, which is seen, pairs are sorted after all.
 
 Order. NaN with a positive sign comes last (the order of ``jnp.sort``); -0.0 equals 0.0; ties keep
 their order.
@@ -179,7 +181,7 @@ def _sorted_values(values: Array) -> Array:
 def _sorting_permutation(values: Array) -> Array:
     with jax.enable_x64(True):  # 64-bit integers inside, whatever the caller has chosen outside
         if values.dtype == jnp.float64:
-            return _argsort_pairs(values)
+            return lax.optimization_barrier(_argsort_double(values))
         return lax.optimization_barrier(_sort_keys(_pack(values)).astype(jnp.int32))
 
 
@@ -187,7 +189,8 @@ def _sorting_permutation(values: Array) -> Array:
 def _merging_permutation(first: Array, second: Array) -> Array:
     with jax.enable_x64(True):
         if first.dtype == jnp.float64:
-            return _argsort_pairs(jnp.concatenate([first, second], axis=-2))
+            both = jnp.concatenate([first, second], axis=-2)
+            return lax.optimization_barrier(_argsort_double(both))
         keys = _pack(first), _pack(second, first_row=first.shape[-2])
         return lax.optimization_barrier(_merge_keys(*keys).astype(jnp.int32))
 
@@ -198,9 +201,25 @@ def _pack(values: Array, first_row: int = 0) -> Array:
     return (_ordered_bits(values).astype(jnp.int64) << 32) | rows
 
 
-def _argsort_pairs(values: Array) -> Array:
-    """The permutation in double precision: 64 bits leave no room for a row beside the number."""
-    keys = jnp.swapaxes(_ordered_bits(values), -1, -2)
+def _argsort_double(values: Array) -> Array:
+    """The permutation in double precision, where 64 bits have no room for a row beside the number.
+
+    The row takes the place of the lowest bits of the number. Only numbers that differ in those bits
+    alone can then stand in the wrong order; if any do, pairs are sorted instead.
+    """
+    keys = _ordered_bits(values)
+    room = (values.shape[-2] - 1).bit_length()
+    rows = lax.broadcasted_iota(jnp.int64, values.shape, values.ndim - 2)
+    packed = _sort_keys((keys >> room << room) | rows)
+    order = (packed & ((1 << room) - 1)).astype(jnp.int32)
+    found = take_rows(keys, order)
+    in_order = jnp.all(found[..., 1:, :] >= found[..., :-1, :])
+    return lax.cond(in_order, lambda: order, lambda: _argsort_pairs(keys))
+
+
+def _argsort_pairs(keys: Array) -> Array:
+    """The stable permutation of keys with their rows as a payload: exact and slow."""
+    keys = jnp.swapaxes(keys, -1, -2)
     rows = lax.broadcasted_iota(jnp.int32, keys.shape, keys.ndim - 1)
     return jnp.swapaxes(lax.sort((keys, rows), num_keys=1, is_stable=True)[1], -1, -2)
 

@@ -64,6 +64,19 @@ def test_double_precision_has_the_same_order(n, x64):
     np.testing.assert_array_equal(sort(jnp.array(lists)), np.sort(lists, axis=0))
 
 
+def test_numbers_that_differ_in_their_last_bits_are_sorted(x64):
+    # Their last bits give way to the row; the wrong order is seen and pairs are sorted.
+    steps = np.random.default_rng(0).permuted(np.tile(np.arange(20), (9, 5)), axis=1).T
+    lists = 1 + steps * np.finfo(float).eps
+    lists[::7, 3] = np.nan
+    order = np.argsort(lists, axis=0, kind="stable")
+    assert (np.argsort(lists.astype(np.float32), axis=0, kind="stable") != order).any()
+    np.testing.assert_array_equal(argsort(jnp.array(lists)), order)
+    halves = np.sort(lists[:50], axis=0), np.sort(lists[50:], axis=0)
+    merged = np.argsort(np.concatenate(halves), axis=0, kind="stable")
+    np.testing.assert_array_equal(argmerge(*map(jnp.array, halves)), merged)
+
+
 def test_double_precision_sorts_numbers_that_single_precision_confuses(x64):
     lists = jnp.array([1 + 3e-12, 1 + 1e-12, 1 + 2e-12])[:, None]
     assert argsort(lists).ravel().tolist() == [1, 2, 0]
@@ -193,9 +206,11 @@ def test_elsewhere_one_integer_operand_is_sorted_in_contiguous_memory(shape, pla
     assert sorts_in(sorting.sort, *shape, platform=platform) == [f"tensor<{operand}xi32>"]
 
 
-def test_double_precision_sorts_integers_with_their_rows(x64):
+def test_double_precision_needs_a_sort_instruction_only_for_the_last_bits(x64):
     operands = sorts_in(sorting.argsort, 1000, 64, dtype=jnp.float64)
     assert operands == ["tensor<64x1000xi64>, tensor<64x1000xi32>"]
+    lowered = jax.jit(sorting.argsort).lower(jnp.zeros((1000, 64)))
+    assert "stablehlo.case" in lowered.as_text()
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="counts the loops XLA makes on CPU")
