@@ -10,7 +10,14 @@ from swjax.experiment.claims_limits import limit_claims
 from swjax.experiment.claims_rarity import rarity_claims
 from swjax.experiment.distances import Distances, run_distances
 from swjax.experiment.order_claim import order_claim
-from swjax.experiment.statements import arm_prefix, claim, left_out, measurement, undecided
+from swjax.experiment.statements import (
+    arm_prefix,
+    at_most,
+    claim,
+    left_out,
+    measurement,
+    undecided,
+)
 from swjax.experiment.study import FlowStudy
 
 # The reference counts as exact when its error is below this share of the smallest mean distance.
@@ -160,30 +167,17 @@ def _reference_claim(
     how = "Error by step halving"
     if study.reference.kind == "draws":
         how += " and from two halves of the draws"
-    return claim(
-        text,
-        estimate=share,
-        low=0.0,
-        high=share,
-        expected=0.0,
-        tolerance=_REFERENCE_SHARE,
-        verdict="holds" if share <= _REFERENCE_SHARE else "fails",
-        note=f"{how}: {error:.2g}.",
-    )
+    return at_most(text, share, _REFERENCE_SHARE, f"{how}: {error:.2g}.")
 
 
 def _energy_claim(study: FlowStudy, dataset: xr.Dataset, arm: str) -> dict:
     """F(u(0)) - F(u(s)) is the integral of |u'|^2: flow and loss belong together."""
     violation = _of_arm(dataset, "flow_energy", arm)
     tolerance = _ENERGY * max(1.0, float(np.abs(dataset["flow_loss"]).max()))
-    return claim(
+    return at_most(
         f"{arm_prefix(study, arm)}along the reference flow the loss falls by the "
         "integral of |u'|^2, at every recorded time",
-        estimate=violation,
-        low=0.0,
-        high=violation,
-        expected=0.0,
-        tolerance=tolerance,
-        verdict="holds" if violation <= tolerance else "fails",
-        note="The energy identity of gradient flows; the largest violation.",
+        violation,
+        tolerance,
+        "The energy identity of gradient flows; the largest violation.",
     )

@@ -17,6 +17,7 @@ from swjax.experiment.order_claim import order_claim
 from swjax.experiment.statements import (
     MISFIT,
     arm_prefix,
+    at_most,
     bound_verdict,
     claim,
     counted_as_farther,
@@ -169,16 +170,8 @@ def _gradient_claim(study: StationarityStudy, dataset: xr.Dataset, arm: str) -> 
     shares = np.sqrt((errors**2).mean("repetition") / residuals.mean("repetition"))
     if not np.isfinite(shares).any():
         return undecided(text, 0.0, _GRADIENT_SHARE, "No run stayed finite.")
-    share = float(shares.max())
-    return claim(
-        text,
-        estimate=share,
-        low=0.0,
-        high=share,
-        expected=0.0,
-        tolerance=_GRADIENT_SHARE,
-        note="Root mean squares over the runs; the error is the standard error over the draws.",
-    )
+    note = "Root mean squares over the runs; the error is the standard error over the draws."
+    return at_most(text, float(shares.max()), _GRADIENT_SHARE, note)
 
 
 def _noise_claim(

@@ -70,6 +70,20 @@ def bound_verdict(low: float, high: float, bound: float) -> Verdict:
     return "holds" if high <= bound else "fails" if low > bound else "undecided"
 
 
+def at_most(text: str, value: float, bound: float, note: str = "") -> dict:
+    """The claim that a known number, such as the largest seen, lies between 0 and a bound."""
+    return claim(
+        text,
+        estimate=value,
+        low=0.0,
+        high=value,
+        expected=0.0,
+        tolerance=bound,
+        verdict="holds" if value <= bound else "fails",
+        note=note,
+    )
+
+
 def measurement(name: str, arm: str, step_size: float, interval: Interval, **more: Any) -> dict:
     """A measured number with its 95 % interval."""
     return {
