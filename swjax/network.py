@@ -147,12 +147,14 @@ def _interleave(strips: list[Int[Array, "blocks rows L"]]) -> Int[Array, "blocks
     take minutes to compile.
     """
     blocks, rows, lanes = strips[0].shape
-    place = lax.broadcasted_iota(jnp.int32, (1, 1, len(strips), 1), 2)
+    shape = (blocks, rows, len(strips), lanes)
+    place = lax.broadcasted_iota(jnp.int32, shape, 2)
+    wide = [lax.broadcast_in_dim(strip, shape, (0, 1, 3)) for strip in strips]
 
     def choose(first: int, last: int) -> Array:
         if last - first == 1:
-            return strips[first][:, :, None]
+            return wide[first]
         middle = (first + last) // 2
-        return jnp.where(place < middle, choose(first, middle), choose(middle, last))
+        return lax.select(place < middle, choose(first, middle), choose(middle, last))
 
     return choose(0, len(strips)).reshape(blocks, rows * len(strips), lanes)
