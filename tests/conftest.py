@@ -1,5 +1,6 @@
 """Settings for every test: strict shapes, a compilation cache of this machine, no waiting."""
 
+import gc
 import getpass
 import os
 import platform
@@ -31,6 +32,20 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 settings.register_profile("swjax", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("swjax")
+
+
+# Each compiled program holds dozens of mappings of memory. Linux grants a process 65530 of them,
+# and XLA crashes while compiling beyond that: two thousand tests in one process come there.
+_MAPPINGS, _MANY = Path("/proc/self/maps"), 20_000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_mappings():
+    """Forget compiled programs once there are many."""
+    yield
+    if _MAPPINGS.exists() and _MAPPINGS.read_bytes().count(b"\n") > _MANY:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture
