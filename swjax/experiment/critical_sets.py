@@ -19,7 +19,7 @@ from swjax.experiment.critical_set import (
     square,
 )
 from swjax.experiment.errors import StudyError
-from swjax.experiment.stationary_checks import noise_pairs
+from swjax.experiment.stationary_checks import asked_parts, noise_pairs
 from swjax.losses import SlicedLoss
 from swjax.problems import BallConstraint, TranslationProblem
 
@@ -60,15 +60,12 @@ def _radii(study: Any) -> list[float | None]:
 
 def _refuse_missing_parts(study: Any, sets: list[CriticalSet]) -> None:
     problems: list[str] = []
-    asked = [(f"orders.{i}", e.part, False) for i, e in enumerate(study.expect.orders)]
-    asked += [(f"constants.{i}", e.part, True) for i, e in enumerate(study.expect.constants)]
-    if study.expect.rare is not None:
-        asked.append(("rare", study.expect.rare.part, False))
     by_arm = dict(zip(study.schemes, sets, strict=True))
     for arms in noise_pairs(study) if study.expect.noise_effect is not None else []:
         if not all(by_arm[arm].predictions for arm in arms):
             problems.append(f"expect.noise_effect: no closed form is known for {arms[1]!r}")
-    for place, part, needs_prediction in asked:
+    for place, part in asked_parts(study.expect):
+        needs_prediction = place.startswith("constants.")
         for arm, found in zip(study.schemes, sets, strict=True):
             if part not in found.parts:
                 problems.append(

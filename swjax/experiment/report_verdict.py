@@ -1,10 +1,12 @@
 """Verdicts in words: what was claimed, what was measured, and why it holds, fails or stays open."""
 
 import math
+from functools import partial
 from typing import Any
 
 from swjax.experiment import report_html as html
 from swjax.experiment.report_html import Column, Html, tag
+from swjax.experiment.statements import band
 
 Number = float | int
 
@@ -123,9 +125,7 @@ def _has_width(claim: dict[str, Any]) -> bool:
 
 
 def _band(expected: Number, tolerance: Number) -> str:
-    if expected == tolerance:
-        return f"0 to {html.number(2 * expected, 4)}"
-    return f"{html.number(expected, 4)} ± {html.number(tolerance, 2)}"
+    return band(expected, tolerance, partial(html.number, digits=4), partial(html.number, digits=2))
 
 
 def claims_table(summary: dict[str, Any]) -> Html:

@@ -1,5 +1,6 @@
 """One claim, one measurement: the dicts that ``summary.json`` is made of."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,15 @@ def undecided(text: str, expected: float, tolerance: float, note: str) -> dict[s
 def bound_verdict(low: float, high: float, bound: float) -> Verdict:
     """Whether an interval lies below a bound (holds), above it (fails), or across it."""
     return "holds" if high <= bound else "fails" if low > bound else "undecided"
+
+
+def band(
+    expected: float, tolerance: float, center: Callable[[float], str], width: Callable[[float], str]
+) -> str:
+    """What was expected, in words: from 0 on where nothing but a positive number was."""
+    if expected == tolerance:
+        return f"0 to {center(2 * expected)}"
+    return f"{center(expected)} ± {width(tolerance)}"
 
 
 def at_most(text: str, value: float, bound: float, note: str = "") -> dict:

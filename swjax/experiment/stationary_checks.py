@@ -96,7 +96,7 @@ def _are_atoms(study: Any) -> bool:
 def _expectation_problems(study: Any) -> list[str]:
     expect, found = study.expect, []
     known = study.critical_set.kind != "residual"
-    for place, part in _asked_parts(expect):
+    for place, part in asked_parts(expect):
         if (part == "residual") == known:
             what = "the critical set is known" if known else "the critical set is not known"
             has = "distance, tangential, radial" if known else "residual"
@@ -121,7 +121,7 @@ def _expectation_problems(study: Any) -> list[str]:
     return found
 
 
-def _asked_parts(expect: Any) -> list[tuple[str, str]]:
+def asked_parts(expect: Any) -> list[tuple[str, str]]:
     """Where a part is named, and which one."""
     parts = [(f"orders.{i}", each.part) for i, each in enumerate(expect.orders)]
     parts += [(f"constants.{i}", each.part) for i, each in enumerate(expect.constants)]

@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from swjax.experiment.errors import UserError
+from swjax.experiment.statements import band
 from swjax.experiment.store import RunFolder
 from swjax.experiment.study import read_study
 
@@ -31,19 +32,13 @@ def verdict_table(summaries: Sequence[dict[str, Any]]) -> Table:
                 summary["study"],
                 f"[{_STYLES[claim['verdict']]}]{claim['verdict']}[/]",
                 f"{claim['claim']}\n[bold]{shown(claim['estimate'])}[/] {interval}, expected "
-                + _band(claim["expected"], claim["tolerance"]),
+                + band(claim["expected"], claim["tolerance"], shown, shown),
             )
         if not summary.get("claims"):
             finished = summary.get("status") == "done"
             why = "it makes no claim" if finished else f"no verdict yet: {summary.get('status')}"
             table.add_row(summary["study"], "-", why)
     return table
-
-
-def _band(expected: float, tolerance: float) -> str:
-    if expected == tolerance:
-        return f"0 to {shown(2 * expected)}"
-    return f"{shown(expected)} ± {shown(tolerance)}"
 
 
 def config_table(folder: Path) -> Table:

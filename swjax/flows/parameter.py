@@ -137,7 +137,7 @@ def gradient_flow(
         raise TypeError("Pass a loss, or the gradient to follow as gradient=.")
     if jax.tree_util.all_leaves([field]):
         field = Partial(field)
-    grid = _checked_times(times)
+    grid = checked_times(times)
     start, unravel = ravel_pytree(_checked_params(params))
     radius = _checked_radius(radius, start)
     longest = _longest_step(grid[-1], num_steps, max_step)
@@ -267,7 +267,8 @@ def _without_radial_part(slope: Array, point: Array, flag: Array) -> Array:
     return jnp.where(flag, slope - radial * point, slope)
 
 
-def _checked_times(times: ArrayLike | Sequence[float]) -> np.ndarray:
+def checked_times(times: ArrayLike | Sequence[float]) -> np.ndarray:
+    """The times of a flow, which begin at 0 and increase, or an error that says what is wrong."""
     if not is_concrete(times):
         raise TypeError("times are being traced; they decide how many steps to take. Fix them.")
     grid = np.asarray(times, np.float64)

@@ -45,7 +45,7 @@ from swjax.directions import (
     sample_directions,
     sample_orthogonal_directions,
 )
-from swjax.flows.parameter import _checked_times
+from swjax.flows.parameter import checked_times
 from swjax.flows.sliced_drift import Target, checked_clouds, drift, slices_of
 
 Sampler = Callable[[AnyKey, int, int], Array]
@@ -155,7 +155,7 @@ def sliced_flow(
         check = checked_clouds(x, y, check_directions, b)[2]
     else:
         check = None if fresh is None else _default_check(key, dim).astype(x.dtype)
-    grid = _checked_times(times)
+    grid = checked_times(times)
     static = (fresh, sampler, noisy, len(grid))
     path, values, residuals = _run(
         x, target, known, check, key, jnp.asarray(entropy, x.dtype), lengths, slots, static
@@ -187,7 +187,7 @@ def _steps(
         raise TypeError("step_size is being traced; it decides how many steps to take. Fix it.")
     if not 0 < float(step_size) < np.inf:
         raise ValueError(f"step_size must be a positive number, got {step_size}.")
-    gaps = np.diff(_checked_times(times))
+    gaps = np.diff(checked_times(times))
     counts = np.maximum(1, np.ceil(gaps / float(step_size) - 1e-9)).astype(int)
     return np.repeat(gaps / counts, counts), np.repeat(np.arange(1, len(gaps) + 1), counts)
 

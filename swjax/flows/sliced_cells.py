@@ -28,8 +28,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from swjax._checks import as_count, as_real_array, working_dtype
-from swjax.flows.sliced_drift import checked_clouds, project, velocity_over
+from swjax.flows.sliced_drift import checked_clouds, velocity_over
 from swjax.losses import unit_rows
+from swjax.slicing import project
 from swjax.sorting import argsort, put_rows, sort
 
 

@@ -25,10 +25,8 @@ from swjax._checks import as_real_array, check_weights, working_dtype
 from swjax.coupling1d import equal_staircase, inner_levels, weighted_staircase
 from swjax.exact import sw2_sq_exact_2d
 from swjax.losses import unit_rows
+from swjax.slicing import default_chunk_size, project
 from swjax.sorting import argsort, put_rows, sort, take_rows
-
-# Projected coordinates held at a time.
-_BLOCK = 2**22
 
 
 class Target(NamedTuple):
@@ -134,11 +132,6 @@ def checked_clouds(
     return x.astype(dtype), Target(y.astype(dtype), weights), rows
 
 
-def project(cloud: Float[Array, "n d"], directions: Float[Array, "L d"]) -> Float[Array, "n L"]:
-    """Scalar products in full precision: rounding to TensorFloat-32 would change the ranks."""
-    return jnp.matmul(cloud, directions.T, precision=lax.Precision.HIGHEST)
-
-
 def slices_of(
     target: Target, directions: Float[Array, "L d"] | None, num_points: int
 ) -> Slices | None:
@@ -147,7 +140,7 @@ def slices_of(
         return None
     y, b = target
     num, dim = directions.shape
-    num_blocks = -(-num // max(16, _BLOCK // (num_points + y.shape[0])))
+    num_blocks = -(-num // default_chunk_size(num_points + y.shape[0]))
     size = -(-num // num_blocks)
     padding = num_blocks * size - num
     blocks = jnp.pad(directions, ((0, padding), (0, 0)), mode="edge")
