@@ -17,8 +17,7 @@ from _script import options, save
 
 import swjax
 from swjax import counterexamples, implicit
-from swjax.plot import figure_style
-from swjax.plot._style import CATEGORICAL, INK, MUTED, axes_or_new
+from swjax.plot import CATEGORICAL, INK, MUTED, axes_or_new, figure_style
 
 LEVELS = (32, 64, 128, 256, 512, 1024, 2048)
 

@@ -24,8 +24,7 @@ import numpy as np
 from _script import keys, options, save
 
 from swjax import particles as P
-from swjax.plot import figure_style
-from swjax.plot._style import CATEGORICAL, INK, MUTED, axes_or_new
+from swjax.plot import CATEGORICAL, INK, MUTED, axes_or_new, figure_style
 
 NUM, REACHED = 30, 1e-9
 MONOTONE, PAPER = P.MonotoneForwardBackward(), P.ForwardBackward(0.06, 2e-5 / NUM)

@@ -21,8 +21,7 @@ from sklearn.datasets import load_digits
 
 import swjax
 from swjax import implicit, kinks
-from swjax.plot import figure_style
-from swjax.plot._style import CATEGORICAL, axes_or_new
+from swjax.plot import CATEGORICAL, axes_or_new, figure_style
 
 WIDTH, MARGIN = 24, 0.5
 

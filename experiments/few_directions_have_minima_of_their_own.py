@@ -24,8 +24,7 @@ from _script import keys, options, save
 
 import swjax
 from swjax.convergence import exceedance, mean_interval
-from swjax.plot import figure_style
-from swjax.plot._style import CATEGORICAL, INK, MUTED, axes_or_new
+from swjax.plot import CATEGORICAL, INK, MUTED, axes_or_new, figure_style
 from swjax.problems import TwoFreePoints
 
 PROBLEM = TwoFreePoints(np.array([[0.0, 1.0], [0.0, -1.0]]))

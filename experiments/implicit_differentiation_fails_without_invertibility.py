@@ -23,8 +23,7 @@ from _script import options, save
 
 import swjax
 from swjax import counterexamples, implicit
-from swjax.plot import figure_style
-from swjax.plot._style import CATEGORICAL, INK, MUTED, axes_or_new
+from swjax.plot import CATEGORICAL, INK, MUTED, axes_or_new, figure_style
 
 
 def descend_behind_the_lp_layer(starts, step_size=1e-3, num_steps=6000):

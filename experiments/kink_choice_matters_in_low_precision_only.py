@@ -25,8 +25,7 @@ from scipy import stats
 
 import swjax
 from swjax import kinks
-from swjax.plot import figure_style
-from swjax.plot._style import CATEGORICAL, axes_or_new
+from swjax.plot import CATEGORICAL, axes_or_new, figure_style
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 ARMS = {"relu'(0) = 0": 0.0, "1/2": 0.5, "1": 1.0}

@@ -23,8 +23,7 @@ from sklearn.datasets import load_diabetes
 
 import swjax
 from swjax import implicit
-from swjax.plot import figure_style
-from swjax.plot._style import CATEGORICAL, INK, MUTED, axes_or_new
+from swjax.plot import CATEGORICAL, INK, MUTED, axes_or_new, figure_style
 
 
 def diabetes(seed):

@@ -21,8 +21,7 @@ import numpy as np
 from _script import keys, options, save
 
 from swjax import particles as P
-from swjax.plot import figure_style
-from swjax.plot._style import CATEGORICAL, INK, axes_or_new
+from swjax.plot import CATEGORICAL, INK, axes_or_new, figure_style
 
 FOUND = 1e-4  # of the risk of the network that is 0
 

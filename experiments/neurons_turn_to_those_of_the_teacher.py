@@ -22,8 +22,7 @@ from _script import keys, options, save
 from jax.tree_util import Partial
 
 from swjax import particles as P
-from swjax.plot import figure_style
-from swjax.plot._style import CATEGORICAL, INK, MUTED, axes_or_new
+from swjax.plot import CATEGORICAL, INK, MUTED, axes_or_new, figure_style
 
 PENALTY, STEP, BATCH = 0.01, 1.0, 150
 SHOWN = 2  # the number of the teacher in the figure, one that five neurons do not find

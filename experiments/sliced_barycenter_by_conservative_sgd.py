@@ -22,8 +22,7 @@ from _script import options, save
 from sklearn.datasets import load_digits
 
 import swjax
-from swjax.plot import figure_style
-from swjax.plot._style import CATEGORICAL, MUTED, axes_or_new
+from swjax.plot import CATEGORICAL, MUTED, axes_or_new, figure_style
 
 NUM_POINTS, NUM_CLOUDS, NUM_DIRECTIONS = 100, 8, 32
 

@@ -23,8 +23,7 @@ from _script import keys, options, save
 
 import swjax
 from swjax.convergence import mean_interval
-from swjax.plot import figure_style
-from swjax.plot._style import CATEGORICAL, INK, MUTED, axes_or_new
+from swjax.plot import CATEGORICAL, INK, MUTED, axes_or_new, figure_style
 
 MEAN = np.array([2.0, 1.0])
 COVARIANCE_X = np.array([[2.0, 0.6], [0.6, 0.5]])

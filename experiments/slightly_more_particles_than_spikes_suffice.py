@@ -20,8 +20,7 @@ import numpy as np
 from _script import keys, options, save
 
 from swjax import particles as P
-from swjax.plot import figure_style
-from swjax.plot._style import CATEGORICAL, INK, MUTED, axes_or_new
+from swjax.plot import CATEGORICAL, INK, MUTED, axes_or_new, figure_style
 
 ORDER, NUM_SPIKES, SHOWN = 7, 5, 3  # SHOWN: the set of spikes whose paths are drawn
 REACHED, SCHEME = 1e-9, P.MonotoneForwardBackward()

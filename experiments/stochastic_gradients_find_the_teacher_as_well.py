@@ -23,8 +23,7 @@ from _script import keys, options, save
 from jax.tree_util import Partial
 
 from swjax import particles as P
-from swjax.plot import figure_style
-from swjax.plot._style import CATEGORICAL, INK, axes_or_new
+from swjax.plot import CATEGORICAL, INK, axes_or_new, figure_style
 
 
 class Case(NamedTuple):

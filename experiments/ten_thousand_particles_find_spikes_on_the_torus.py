@@ -18,8 +18,7 @@ import numpy as np
 from _script import options, save
 
 from swjax import particles as P
-from swjax.plot import figure_style
-from swjax.plot._style import CATEGORICAL, INK, axes_or_new
+from swjax.plot import CATEGORICAL, INK, axes_or_new, figure_style
 
 ORDER, PENALTY, NUM_SPIKES = 5, 15.0, 12
 

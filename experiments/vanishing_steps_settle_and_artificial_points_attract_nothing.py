@@ -25,8 +25,7 @@ from _script import options, save
 
 import swjax
 from swjax import counterexamples, kinks
-from swjax.plot import figure_style
-from swjax.plot._style import CATEGORICAL, axes_or_new
+from swjax.plot import CATEGORICAL, axes_or_new, figure_style
 
 SCHEDULES = {
     "1/k": (swjax.optim.power_schedule(1.0, 1.0), True),
