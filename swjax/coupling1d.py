@@ -17,7 +17,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from swjax.sorting import argmerge, put_rows, take_rows
+from swjax.rows import put_rows, take_rows
+from swjax.sorting import argmerge
 
 
 class Staircase(NamedTuple):

@@ -3,8 +3,8 @@
 The lists are the columns ("lanes") of an array: to compare two rows is to take minima and maxima of
 contiguous memory, in vector instructions, and nothing branches on the data. Sorting 2^w rows takes
 w (w + 1) / 2 stages of 2^(w - 1) comparisons (Batcher 1968, "Sorting networks and their
-applications"); other numbers of rows are filled up with the largest key. Two things make it fast on
-CPU:
+applications"). Other numbers of rows are filled up with the largest key: to a power of two or, in
+long lists, to the sum of two. Two things make it fast on CPU:
 
 * two stages, or the three that sort four rows, are one pass over memory; where a merge has an odd
   number of stages left, its last is paired with the first of the next merge;
@@ -17,15 +17,26 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Int
 
+# Lists up to so many rows are filled up to one power of two: the sum of two takes more passes, and
+# so longer to compile.
+_SHORT = 4096
+
 
 @jax.jit  # traced once for all the sorts of a program
 def sort_by_network(keys: Int[Array, "*batch n L"]) -> Int[Array, "*batch n L"]:
     """Sort integer keys along the axis before last."""
     *batch, n, lanes = keys.shape
     depth = (n - 1).bit_length()
-    keys = jnp.concatenate([keys, _largest(keys, (1 << depth) - n)], axis=-2)
-    keys = _sort_blocks(keys.reshape(-1, 1 << depth, lanes), depth)
-    return keys.reshape(*batch, 1 << depth, lanes)[..., :n, :]
+    rest = n - (1 << depth) // 2
+    rest_depth = max(4, (rest - 1).bit_length())
+    two_parts = n > _SHORT and rest_depth < depth - 1
+    rows = (1 << depth) // 2 + (1 << rest_depth) if two_parts else 1 << depth
+    keys = jnp.concatenate([keys, _largest(keys, rows - n)], axis=-2).reshape(-1, rows, lanes)
+    if two_parts:
+        keys = _sort_two_parts(keys, depth - 1, rest_depth)
+    else:
+        keys = _sort_blocks(keys, range(1, depth + 1))
+    return keys.reshape(*batch, rows, lanes)[..., :n, :]
 
 
 @jax.jit
@@ -48,37 +59,58 @@ def _largest(keys: Array, rows: int) -> Array:
     return jnp.full((*batch, rows, lanes), jnp.iinfo(keys.dtype).max, keys.dtype)
 
 
-def _sort_blocks(keys: Int[Array, "blocks rows L"], depth: int) -> Int[Array, "blocks rows L"]:
-    """Sort the 2^depth rows of every block.
+def _sort_two_parts(
+    keys: Int[Array, "num rows L"], depth: int, rest_depth: int
+) -> Int[Array, "num rows L"]:
+    """Sort 2^depth rows and, fewer, 2^rest_depth others, and merge the two.
 
-    Level k sorts blocks of 2^k rows, upwards and downwards in turns, by merging the two halves that
-    the level before has sorted in opposite directions. The last level sorts upwards. If the number
-    of all stages is odd, the first three are one pass, so that the others come in pairs.
+    The levels that both parts have are sorted together. Then the first part is sorted downwards and
+    the others stand below it upwards, followed by as many rows of the largest key as a power of two
+    would need. These are only thought of: the first stage of the merge compares the rows of the
+    second part with as many of the first, and the second stage begins two merges, of 2^depth and of
+    2^rest_depth rows.
     """
-    if depth < 2:
-        return _merge(keys, depth)
-    num, _, lanes = keys.shape
+    keys = _sort_blocks(keys, range(1, rest_depth + 1))
+    first, rising = jnp.split(keys, [1 << depth], axis=1)
+    falling = ~_sort_blocks(~first, range(rest_depth + 1, depth + 1))
+    largest, others = jnp.split(falling, [1 << rest_depth], axis=1)
+    low = jnp.concatenate([jnp.minimum(largest, rising), others], axis=1)
+    high = jnp.maximum(largest, rising)
+    return jnp.concatenate([_merge(low, depth), _merge(high, rest_depth)], axis=1)
 
-    def down(level: int, block: Array) -> Array:
-        return block % 2 if level < depth else jnp.zeros_like(block)
 
-    lowest = 1 + depth * (depth + 1) // 2 % 2
-    begun = 0  # stages of the level that the pass before has done
-    for level in range(lowest, depth + 1):
-        block = jnp.arange(num << (depth - level))
+def _sort_blocks(keys: Int[Array, "num rows L"], levels: range) -> Int[Array, "num rows L"]:
+    """Sort the blocks of the last level, in turns upwards and downwards.
+
+    Level k sorts blocks of 2^k rows by merging the two halves that the level before has sorted in
+    opposite directions; the level before the first of `levels` has been done. If the number of all
+    stages is odd, the first three (or, further up, the first one) are one pass, so that the others
+    come in pairs.
+    """
+    num, rows, lanes = keys.shape
+    if levels == range(1, 2):
+        return _merge(keys, 1)
+    begun = sum(levels) % 2  # stages of the level that the pass before has done
+    if begun and levels[0] == 1:
+        levels, begun = levels[1:], 0
+    for level in levels:
+        block = jnp.arange(num * (rows >> level)) % (rows >> level)
+        down = block % 2
+        turned = down if level == levels[-1] else down ^ (block // 2 % 2)
         keys = keys.reshape(-1, 1 << level, lanes)
-        turned = down(level, block) ^ down(level + 1, block // 2)
-        if level == lowest:
-            keys = keys ^ _mask(down(level, block), keys)
+        if level == levels[0]:
+            keys = keys ^ _mask(down, keys)
             if level == 2:
                 keys = _sort_fours(keys, turned)
                 continue
+            if begun:
+                keys = _merge(keys, 1)
         stages = level - begun
         begun = stages % 2
         keys = _merge(keys, stages - begun, None if begun else turned)
         if begun:
             keys = _last_and_first(keys.reshape(-1, 2 << level, lanes), turned)
-    return keys
+    return keys.reshape(num, rows, lanes)
 
 
 def _mask(down: Array, keys: Array) -> Int[Array, "blocks 1 1"]:
@@ -96,7 +128,7 @@ def _sort_fours(keys: Int[Array, "blocks 4 L"], turned: Array | None) -> Int[Arr
     rows = jnp.split(keys, 4, axis=1)
     for low, high in ((0, 1), (2, 3), (0, 2), (1, 3), (1, 2)):
         _compare(rows, low, high)
-    return jnp.concatenate(_turn(rows, turned), axis=1)
+    return _interleave(_turn(rows, turned))
 
 
 def _merge(

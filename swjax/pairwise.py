@@ -27,8 +27,9 @@ from swjax._checks import (
     working_dtype,
 )
 from swjax.coupling1d import equal_staircase, inner_levels, weighted_staircase
+from swjax.rows import take_rows
 from swjax.slicing import default_chunk_size, project
-from swjax.sorting import argsort, sort, take_rows
+from swjax.sorting import argsort, sort
 
 
 def pairwise_sw2_sq(

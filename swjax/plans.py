@@ -41,8 +41,9 @@ from jaxtyping import Float, Int
 
 from swjax._checks import as_real_array, check_chunk_size, check_order
 from swjax.coupling1d import Staircase, equal_staircase, inner_levels, weighted_staircase
+from swjax.rows import put_rows, take_rows
 from swjax.slicing import Problem, checked_problem, default_chunk_size, project
-from swjax.sorting import argsort, put_rows, take_rows
+from swjax.sorting import argsort
 
 
 @partial(

@@ -18,6 +18,7 @@ their order.
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,7 @@ from jax.custom_batching import custom_vmap
 from jaxtyping import Float, Int
 
 from swjax.network import merge_by_network, sort_by_network
+from swjax.rows import put_rows, take_rows
 
 # On CPU the network beats XLA's integer sort from so many lanes, and up to so many bytes of a list.
 _MIN_LANES = 8
@@ -33,6 +35,9 @@ _MAX_BYTES = 2**19
 
 # The network passes over memory many times: so many bytes at once stay in the caches.
 _CACHED_BYTES = 2**22
+
+# Two sorts of so many numbers or fewer are done one after the other, and not side by side.
+_FEW = 2**16
 
 
 @jax.custom_jvp
@@ -79,6 +84,39 @@ def argsort(values: Float[Array, "*batch n L"]) -> Int[Array, "*batch n L"]:
     return _sorting_permutation(lax.stop_gradient(values))
 
 
+@jax.custom_jvp
+def rearrange(
+    values: Float[Array, "*batch n L"], pattern: Float[Array, "*batch n L"]
+) -> Float[Array, "*batch n L"]:
+    """Every list of values in the order of its pattern: the smallest where that has its smallest.
+
+    This monotone rearrangement is the optimal map on the line, from the pattern to the values
+    (Villani 2003, "Topics in optimal transportation", section 2.2): ``put_rows(argsort(pattern),
+    sort(values))``, but faster. The derivative moves tangents of the values, with both permutations
+    held fixed.
+
+    Args:
+        values: L lists of n numbers each, float32 or float64.
+        pattern: As many lists, of the same type.
+
+    Returns:
+        The lists of values, each permuted.
+
+    Example:
+        >>> column = lambda *numbers: jnp.array(numbers)[:, None]
+        >>> rearrange(column(1.0, 2.0, 3.0), pattern=column(0.5, 0.9, 0.1)).ravel().tolist()
+        [2.0, 3.0, 1.0]
+    """
+    return _rearranged_values(values, pattern)
+
+
+@rearrange.defjvp
+def _rearrange_jvp(primals, tangents):
+    (values, pattern), (tangent, _) = primals, tangents
+    match = put_rows(argsort(pattern), argsort(values))
+    return take_rows(values, match), take_rows(tangent, match)
+
+
 def argmerge(
     first: Float[Array, "*batch n L"], second: Float[Array, "*batch m L"]
 ) -> Int[Array, "*batch k L"]:
@@ -96,48 +134,6 @@ def argmerge(
         [0, 2, 1]
     """
     return _merging_permutation(lax.stop_gradient(first), lax.stop_gradient(second))
-
-
-def take_rows(values: Array, order: Int[Array, "*batch k L"]) -> Array:
-    """``values[order[k, l], l]`` in every lane l, as one gather from flat memory."""
-    _check_lanes(order, values)
-    place = _flat(order, values.shape)
-    taken = values.reshape(-1).at[place].get(mode="promise_in_bounds", wrap_negative_indices=False)
-    return taken.reshape(order.shape)
-
-
-def put_rows(order: Int[Array, "*batch n L"], values: Array) -> Array:
-    """The inverse of `take_rows` for permutations: row ``order[k, l]`` becomes ``values[k, l]``."""
-    _check_lanes(order, values)
-    target = jnp.zeros(values.size, values.dtype).at[_flat(order, values.shape)]
-    full = target.set(
-        values.reshape(-1),
-        mode="promise_in_bounds",
-        unique_indices=True,
-        wrap_negative_indices=False,
-    )
-    return full.reshape(values.shape)
-
-
-def _check_lanes(order: Array, values: Array) -> None:
-    """Every lane needs rows of its own: an order of one lane does not stand for all."""
-    if order.ndim != values.ndim or order.shape[:-2] + order.shape[-1:] != (
-        values.shape[:-2] + values.shape[-1:]
-    ):
-        raise ValueError(
-            f"The order {order.shape} and the values {values.shape} may differ only in the number "
-            "of rows, the axis before last; broadcast them first."
-        )
-
-
-def _flat(order: Array, shape: tuple[int, ...]) -> Array:
-    """Where the rows of every lane stand in an array of that shape, read as one line."""
-    *batch, n, lanes = shape
-    if math.prod(shape) >= 2**31:
-        raise ValueError(f"{shape} is too large to sort at once; use a smaller chunk_size.")
-    lane = lax.broadcasted_iota(jnp.int32, order.shape, order.ndim - 1)
-    start = jnp.arange(math.prod(batch), dtype=jnp.int32).reshape(*batch, 1, 1) * (n * lanes)
-    return (start + order * lanes + lane).reshape(-1)
 
 
 def _ordered_bits(values: Array) -> Array:
@@ -180,9 +176,19 @@ def _sorted_values(values: Array) -> Array:
 @_by_shape
 def _sorting_permutation(values: Array) -> Array:
     with jax.enable_x64(True):  # 64-bit integers inside, whatever the caller has chosen outside
-        if values.dtype == jnp.float64:
-            return lax.optimization_barrier(_argsort_double(values))
-        return lax.optimization_barrier(_sort_keys(_pack(values)).astype(jnp.int32))
+        return lax.optimization_barrier(_apart(_argsort, values))
+
+
+@_by_shape
+def _rearranged_values(values: Array, pattern: Array) -> Array:
+    numbers = lambda values: _numbers_of(_sort_keys(_ordered_bits(values)))
+    with jax.enable_x64(True):
+        if values.size <= _FEW:
+            ascending, order = _apart(numbers, values), _apart(_argsort, pattern)
+        else:
+            both = lambda values, pattern: (numbers(values), _argsort(pattern))
+            ascending, order = _apart(both, values, pattern)
+        return lax.optimization_barrier(put_rows(order, ascending))
 
 
 @_by_shape
@@ -195,10 +201,33 @@ def _merging_permutation(first: Array, second: Array) -> Array:
         return lax.optimization_barrier(_merge_keys(*keys).astype(jnp.int32))
 
 
+def _apart(function: Callable[..., Any], *arrays: Array) -> Any:
+    """What the function makes of arrays, on CPU as a piece of work that XLA joins to no other.
+
+    Sorted rows are mostly read as one line of memory, by a gather or a scatter. XLA would join the
+    last pass of the network to that, which then goes number by number and not in vectors. It joins
+    nothing across the branches of a conditional; the one here is always true, unseen by XLA.
+    """
+
+    def held(*arrays):
+        last_bit = _ordered_bits(arrays[0]).reshape(-1)[0] & 1
+        shapes = jax.eval_shape(function, *arrays)
+        never = lambda *_: jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+        return lax.cond(last_bit < 2, function, never, *arrays)
+
+    return lax.platform_dependent(*arrays, cpu=held, default=function)
+
+
 def _pack(values: Array, first_row: int = 0) -> Array:
     """The number and its row in one integer: sorted by number, equal numbers by row."""
     rows = first_row + lax.broadcasted_iota(jnp.int64, values.shape, values.ndim - 2)
     return (_ordered_bits(values).astype(jnp.int64) << 32) | rows
+
+
+def _argsort(values: Array) -> Array:
+    if values.dtype == jnp.float64:
+        return _argsort_double(values)
+    return _sort_keys(_pack(values)).astype(jnp.int32)
 
 
 def _argsort_double(values: Array) -> Array:

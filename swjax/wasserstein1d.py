@@ -29,7 +29,8 @@ from jaxtyping import Float, Int
 
 from swjax._checks import as_real_array, check_order, check_weights, working_dtype
 from swjax.coupling1d import inner_levels, weighted_staircase
-from swjax.sorting import argsort, put_rows, sort, take_rows
+from swjax.rows import put_rows, take_rows
+from swjax.sorting import argsort, rearrange, sort
 
 
 def wp_pow_1d(
@@ -117,7 +118,7 @@ def _matched_costs_jvp(p, primals, tangents):
     if isinstance(dx, SymbolicZero):
         (x, y), (dx, dy) = (y, x), (dy, dx)
     if isinstance(dy, SymbolicZero):  # the values of y are enough, not its permutation
-        gap, change = x - put_rows(argsort(x), sort(y)), dx
+        gap, change = x - rearrange(y, pattern=x), dx
     else:
         match = put_rows(argsort(x), argsort(y))
         gap, change = x - take_rows(y, match), dx - take_rows(dy, match)

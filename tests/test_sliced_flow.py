@@ -50,7 +50,7 @@ def test_blocks_of_directions_change_nothing(monkeypatch, x64):
     target, x = Target(cloud(2, 6), None), cloud(1, 6)
     theta = swjax.sample_directions(KEY, 50, 2)
     whole = drift(x, target, slices_of(target, theta, 6))
-    monkeypatch.setattr(sliced_drift, "_BLOCK", 1)  # 16 directions at a time: the least
+    monkeypatch.setattr(sliced_drift, "default_chunk_size", lambda points: 16)
     slices = slices_of(target, theta, 6)
     assert slices is not None
     assert slices.share.shape == (4, 13)

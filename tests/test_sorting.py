@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax import test_util
 
-from swjax import network, sorting
+from swjax import network, rows, sorting
 
 SIZES = [1, 2, 5, 13, 33, 100]
 sort, argsort, argmerge = map(jax.jit, (sorting.sort, sorting.argsort, sorting.argmerge))
@@ -36,6 +36,20 @@ def test_network_sorts_zeros_before_ones_in_any_number_of_rows(n):
     lists = (np.arange(n)[:, None] >= ones[None]).astype(np.int32)
     shuffled = np.concatenate([np.random.default_rng(k).permutation(lists) for k in range(20)], 1)
     np.testing.assert_array_equal(sort_by_network(jnp.array(shuffled)), np.sort(shuffled, axis=0))
+
+
+@pytest.mark.parametrize("n", [33, 40, 48, 70, 129, 160, 300, 650])
+def test_network_sorts_the_sum_of_two_powers_of_two(n, monkeypatch):
+    monkeypatch.setattr(network, "_SHORT", 0)  # otherwise for long lists only
+    whole = jax.make_jaxpr(lambda keys: network.sort_by_network.__wrapped__(keys))
+    lists = np.random.default_rng(n).integers(-n, n, (2, n, 3)).astype(np.int32)
+    zeros = (np.arange(n)[:, None] >= np.arange(n + 1)[None]).astype(np.int32)
+    zeros = np.random.default_rng(0).permuted(zeros, axis=0)
+    for keys in (lists, zeros):
+        power_of_two = f"{1 << (n - 1).bit_length()},{keys.shape[-1]}]"
+        assert power_of_two not in str(whole(keys))
+        ordered = jax.jit(network.sort_by_network.__wrapped__)(jnp.array(keys))
+        np.testing.assert_array_equal(ordered, np.sort(keys, axis=-2))
 
 
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (1, 6), (9, 4)])
@@ -128,19 +142,50 @@ def test_argmerge_is_the_stable_order_of_both(lanes):
     np.testing.assert_array_equal(merged[1], expected)
 
 
+@pytest.mark.parametrize("few", [0, 10**9])
+@pytest.mark.parametrize("shape", [(33, 16), (7, 1), (2, 3, 9, 4)])
+def test_rearrange_puts_the_smallest_where_the_pattern_has_its_smallest(shape, few, monkeypatch):
+    monkeypatch.setattr(sorting, "_FEW", few)  # one after the other, and side by side
+    values, pattern = random_lists(*shape), random_lists(*shape)[..., ::-1, :] ** 2
+    order = np.argsort(pattern, axis=-2, kind="stable")
+    expected = np.empty_like(values)
+    np.put_along_axis(expected, order, np.sort(values, axis=-2), axis=-2)
+    rearrange = lambda values, pattern: sorting.rearrange(values, pattern)
+    for _ in shape[:-2]:
+        rearrange = jax.vmap(rearrange)
+    for enabled in (False, True):
+        with jax.enable_x64(enabled):
+            same = jax.jit(rearrange)(values, pattern)
+            assert same.dtype == jnp.float32
+            np.testing.assert_array_equal(same, expected)
+            doubles = jnp.array(values, float), jnp.array(pattern, float)
+            np.testing.assert_array_equal(jax.jit(rearrange)(*doubles), expected)
+
+
+def test_rearrange_moves_tangents_of_the_values_alone(x64):
+    values, pattern, tangent = jax.random.normal(jax.random.key(0), (3, 6, 2))
+    near = lambda step: sorting.rearrange(values + step * tangent, pattern)
+    moved = jax.jvp(near, (0.0,), (1.0,))[1]
+    np.testing.assert_allclose(moved, (near(1e-6) - near(-1e-6)) / 2e-6, rtol=1e-8)
+    slope = jax.grad(lambda pattern: jnp.sum(sorting.rearrange(values, pattern) ** 3))(pattern)
+    np.testing.assert_array_equal(slope, 0)
+    total = lambda values: jnp.sum(sorting.rearrange(values, pattern) ** 3 * pattern)
+    test_util.check_grads(jax.jit(total), (values,), order=2, rtol=1e-6)
+
+
 def test_put_rows_inverts_take_rows():
     values = jnp.array(random_lists(2, 9, 4))
     order = argsort(values)
-    back = sorting.put_rows(order, sorting.take_rows(values, order))
+    back = rows.put_rows(order, rows.take_rows(values, order))
     np.testing.assert_array_equal(back, values)
 
 
 def test_an_order_of_one_lane_does_not_stand_for_all():
     values = jnp.array(random_lists(9, 4))
     with pytest.raises(ValueError, match="broadcast them first"):
-        sorting.take_rows(values, argsort(values)[:, :1])
+        rows.take_rows(values, argsort(values)[:, :1])
     with pytest.raises(ValueError, match="broadcast them first"):
-        sorting.put_rows(argsort(values), values[:, :1])
+        rows.put_rows(argsort(values), values[:, :1])
 
 
 def test_derivatives_of_sort_move_along_the_permutation(x64):
@@ -164,7 +209,7 @@ def test_the_way_of_an_accelerator_gives_the_same_orders(n, monkeypatch):
     monkeypatch.setattr(sorting, "_MIN_LANES", 10**9)
     text = jax.jit(lambda values: sorting.argsort(values)).lower(lists).as_text()
     assert "stablehlo.sort" in text
-    assert "case" not in text  # no other way is compiled beside it
+    assert "stablehlo.minimum" not in text  # no other way is compiled beside it
     order = np.argsort(lists, axis=0, kind="stable")
     np.testing.assert_array_equal(jax.jit(lambda v: sorting.argsort(v))(lists), order)
     np.testing.assert_array_equal(jax.jit(lambda v: sorting.sort(v))(lists), np.sort(lists, axis=0))
@@ -218,10 +263,23 @@ def test_xla_neither_joins_nor_splits_the_passes_of_the_network():
     # 1024 rows: one pass for the three stages of the first two levels, and one for every two of the
     # 3 + ... + 10 stages of the others; then the low halves of the keys are read.
     text = argsort.lower(jnp.zeros((1024, 64))).compile().as_text()
-    entry = text[text.index("ENTRY") :]
-    loops = re.findall(r"= s64\[(\d+),(\d+),64\]\S* fusion", entry)
+    loops = re.findall(r"^  %\S+ = s64\[(\d+),(\d+),64\]\S* fusion", text, flags=re.MULTILINE)
     passes = sum(int(blocks) * int(rows) == 1024 for blocks, rows in loops)
     assert passes == len(loops)
     assert 26 <= passes <= 28
-    assert "while(" not in entry
-    assert "sort(" not in entry
+    assert "while(" not in text
+    assert "sort(" not in text
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="reads what XLA makes on CPU")
+@pytest.mark.parametrize("shape", [(128, 50), (1024, 100)])
+def test_xla_does_not_join_the_last_pass_to_what_reads_the_rows_as_one_line(shape):
+    # The scatter and what prepares it read whole branches: of one conditional, or of two.
+    rearranged = jax.jit(lambda values, pattern: sorting.rearrange(values, pattern))
+    text = rearranged.lower(*jnp.zeros((2, *shape))).compile().as_text()
+    entry = text[text.index("ENTRY") :]
+    assert len(re.findall(r" conditional\(", entry)) == (2 if shape == (128, 50) else 1)
+    assert "scatter" in entry
+    flat = re.findall(r"^%fused_computation.*?^}", text, flags=re.MULTILINE | re.DOTALL)
+    flat = [body for body in flat if re.search(r"-> \S+\[\d+,1\]", body)]
+    assert not any("minimum(" in body for body in flat)

@@ -47,6 +47,7 @@ SHAPES = [(50, 128, 2), (100, 1024, 64), (512, 1024, 784), (1000, 10_000, 3)]
 COMPILED = [128, 1024, 4096, 10_000, 100_000]  # points, with 100 directions in space
 SWJAX, NO_GRADIENT = "swjax", "POT, value only"
 PAUSE = 0.3  # seconds; OpenMP's threads spin for 0.2 after their work, on the cores of the next
+WARM, TIMED = 0.15, 0.1  # seconds that each turn runs untimed, and timed
 ENOUGH, LEAST = 60, 3  # seconds for one case, after which no new round begins; but so many rounds
 
 
@@ -245,14 +246,10 @@ def time_in_turns(jobs: Mapping[str, Job], rounds: int) -> dict[str, float]:
     """The median time of each job in seconds, over rounds in which each has its turn.
 
     Before its turn each waits, until the threads of the one before it have stopped spinning, and
-    runs once untimed, so that nobody pays for the caches another has filled. Slow cases have fewer
-    rounds.
+    then runs untimed: a machine that has rested takes a while to come back to its speed (twice as
+    long for a call, just after a pause, if it shares its work among threads), and nobody is to pay
+    for the caches another has filled. Slow cases have fewer rounds.
     """
-    repeats = {}
-    for name, job in jobs.items():  # short jobs are repeated, to time at least about 40 ms
-        start = time.perf_counter()
-        job()
-        repeats[name] = max(1, round(0.04 / (time.perf_counter() - start)))
     seconds = {name: [] for name in jobs}
     began = time.perf_counter()
     for done in range(rounds):
@@ -260,12 +257,20 @@ def time_in_turns(jobs: Mapping[str, Job], rounds: int) -> dict[str, float]:
             break
         for name, job in jobs.items():
             time.sleep(PAUSE)
-            job()
-            start = time.perf_counter()
-            for _ in range(repeats[name]):
-                job()
-            seconds[name].append((time.perf_counter() - start) / repeats[name])
+            repeat(job, WARM)
+            seconds[name].append(repeat(job, TIMED))
     return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def repeat(job: Job, seconds: float) -> float:
+    """Run the job for so long, at least once: the seconds that one run takes."""
+    start, runs = time.perf_counter(), 0
+    while True:
+        job()
+        runs += 1
+        spent = time.perf_counter() - start
+        if spent >= seconds:
+            return spent / runs
 
 
 def compile_table() -> str:

@@ -30,8 +30,9 @@ from jaxtyping import Array, Bool, Float, Int
 from swjax._checks import as_count, as_real_array, working_dtype
 from swjax.flows.sliced_drift import checked_clouds, velocity_over
 from swjax.losses import unit_rows
+from swjax.rows import put_rows
 from swjax.slicing import project
-from swjax.sorting import argsort, put_rows, sort
+from swjax.sorting import argsort, sort
 
 
 def sliced_fixed_point(

@@ -25,8 +25,9 @@ from swjax._checks import as_real_array, check_weights, working_dtype
 from swjax.coupling1d import equal_staircase, inner_levels, weighted_staircase
 from swjax.exact import sw2_sq_exact_2d
 from swjax.losses import unit_rows
+from swjax.rows import put_rows, take_rows
 from swjax.slicing import default_chunk_size, project
-from swjax.sorting import argsort, put_rows, sort, take_rows
+from swjax.sorting import argsort, sort
 
 
 class Target(NamedTuple):

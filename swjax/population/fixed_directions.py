@@ -13,7 +13,8 @@ from swjax.population.order_statistics import (
     expected_order_statistics,
     order_weights,
 )
-from swjax.sorting import argsort, take_rows
+from swjax.rows import take_rows
+from swjax.sorting import argsort
 
 
 class Slices(NamedTuple):

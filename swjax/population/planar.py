@@ -21,7 +21,8 @@ from jaxtyping import Array, Float
 
 from swjax.plane import arcs, crossing_angles, integrate_over_arcs, middle_directions
 from swjax.population.order_statistics import bernstein, expected_order_statistics, order_weights
-from swjax.sorting import argsort, put_rows
+from swjax.rows import put_rows
+from swjax.sorting import argsort
 
 # Numbers kept at a time: in the tables of the target, and in one chunk of arcs.
 _TABLE_LIMIT = 2**26
