@@ -36,7 +36,8 @@ _MAX_BYTES = 2**19
 # The network passes over memory many times: so many bytes at once stay in the caches.
 _CACHED_BYTES = 2**22
 
-# Two sorts of so many numbers or fewer are done one after the other, and not side by side.
+# So many numbers are sorted before XLA, on CPU, is let begin something else beside it. Of more, two
+# sorts side by side keep the cores busy.
 _FEW = 2**16
 
 
@@ -170,7 +171,9 @@ def _by_shape(function: Callable[..., Array]) -> Callable[..., Array]:
 @_by_shape
 def _sorted_values(values: Array) -> Array:
     with jax.enable_x64(True):
-        return lax.optimization_barrier(_numbers_of(_sort_keys(_ordered_bits(values))))
+        few = values.size <= _FEW
+        keys = _apart(_sorted_keys, values) if few else _sorted_keys(values)
+        return lax.optimization_barrier(_numbers_of(keys))
 
 
 @_by_shape
@@ -181,14 +184,13 @@ def _sorting_permutation(values: Array) -> Array:
 
 @_by_shape
 def _rearranged_values(values: Array, pattern: Array) -> Array:
-    numbers = lambda values: _numbers_of(_sort_keys(_ordered_bits(values)))
     with jax.enable_x64(True):
         if values.size <= _FEW:
-            ascending, order = _apart(numbers, values), _apart(_argsort, pattern)
+            keys, order = _apart(_sorted_keys, values), _apart(_argsort, pattern)
         else:
-            both = lambda values, pattern: (numbers(values), _argsort(pattern))
-            ascending, order = _apart(both, values, pattern)
-        return lax.optimization_barrier(put_rows(order, ascending))
+            both = lambda values, pattern: (_sorted_keys(values), _argsort(pattern))
+            keys, order = _apart(both, values, pattern)
+        return lax.optimization_barrier(put_rows(order, _numbers_of(keys)))
 
 
 @_by_shape
@@ -205,8 +207,9 @@ def _apart(function: Callable[..., Any], *arrays: Array) -> Any:
     """What the function makes of arrays, on CPU as a piece of work that XLA joins to no other.
 
     Sorted rows are mostly read as one line of memory, by a gather or a scatter. XLA would join the
-    last pass of the network to that, which then goes number by number and not in vectors. It joins
-    nothing across the branches of a conditional; the one here is always true, unseen by XLA.
+    last pass of the network to that, which then goes number by number and not in vectors; and it
+    shares what it has joined among threads when that costs more than it saves. It joins nothing
+    across the branches of a conditional; the one here is always true, unseen by XLA.
     """
 
     def held(*arrays):
@@ -222,6 +225,10 @@ def _pack(values: Array, first_row: int = 0) -> Array:
     """The number and its row in one integer: sorted by number, equal numbers by row."""
     rows = first_row + lax.broadcasted_iota(jnp.int64, values.shape, values.ndim - 2)
     return (_ordered_bits(values).astype(jnp.int64) << 32) | rows
+
+
+def _sorted_keys(values: Array) -> Array:
+    return _sort_keys(_ordered_bits(values))
 
 
 def _argsort(values: Array) -> Array:

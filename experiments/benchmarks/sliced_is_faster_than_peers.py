@@ -47,7 +47,7 @@ SHAPES = [(50, 128, 2), (100, 1024, 64), (512, 1024, 784), (1000, 10_000, 3)]
 COMPILED = [128, 1024, 4096, 10_000, 100_000]  # points, with 100 directions in space
 SWJAX, NO_GRADIENT = "swjax", "POT, value only"
 PAUSE = 0.3  # seconds; OpenMP's threads spin for 0.2 after their work, on the cores of the next
-WARM, TIMED = 0.15, 0.1  # seconds that each turn runs untimed, and timed
+WARM, TIMED = 0.4, 0.1  # seconds that each turn runs untimed, and timed
 ENOUGH, LEAST = 60, 3  # seconds for one case, after which no new round begins; but so many rounds
 
 
