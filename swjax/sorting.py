@@ -38,7 +38,7 @@ _CACHED_BYTES = 2**22
 
 # So many numbers are sorted before XLA, on CPU, is let begin something else beside it. Of more, two
 # sorts side by side keep the cores busy.
-_FEW = 2**16
+_FEW = 2**15
 
 
 @jax.custom_jvp
