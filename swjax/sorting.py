@@ -209,8 +209,12 @@ def _apart(function: Callable[..., Any], *arrays: Array) -> Any:
     Sorted rows are mostly read as one line of memory, by a gather or a scatter. XLA would join the
     last pass of the network to that, which then goes number by number and not in vectors; and it
     shares what it has joined among threads when that costs more than it saves. It joins nothing
-    across the branches of a conditional; the one here is always true, unseen by XLA.
+    across the branches of a conditional; the one here is always true, unseen by XLA. Lists that the
+    network does not sort, because they are few or long, need none of this.
     """
+    *batch, n, lanes = arrays[0].shape
+    if math.prod(batch) * lanes < _MIN_LANES or 8 * n > _MAX_BYTES:
+        return function(*arrays)
 
     def held(*arrays):
         last_bit = _ordered_bits(arrays[0]).reshape(-1)[0] & 1

@@ -17,6 +17,7 @@ FLOORS = {
         "coupling1d",
         "wasserstein1d",
         "sorting",
+        "rows",
         "network",
         "plane",
         "trajectories",
