@@ -85,7 +85,6 @@ def argsort(values: Float[Array, "*batch n L"]) -> Int[Array, "*batch n L"]:
     return _sorting_permutation(lax.stop_gradient(values))
 
 
-@jax.custom_jvp
 def rearrange(
     values: Float[Array, "*batch n L"], pattern: Float[Array, "*batch n L"]
 ) -> Float[Array, "*batch n L"]:
@@ -94,7 +93,7 @@ def rearrange(
     This monotone rearrangement is the optimal map on the line, from the pattern to the values
     (Villani 2003, "Topics in optimal transportation", section 2.2): ``put_rows(argsort(pattern),
     sort(values))``, but faster. The derivative moves tangents of the values, with both permutations
-    held fixed.
+    held fixed; the pattern has none.
 
     Args:
         values: L lists of n numbers each, float32 or float64.
@@ -108,14 +107,39 @@ def rearrange(
         >>> rearrange(column(1.0, 2.0, 3.0), pattern=column(0.5, 0.9, 0.1)).ravel().tolist()
         [2.0, 3.0, 1.0]
     """
+    return _rearrange(values, lax.stop_gradient(pattern))
+
+
+@jax.custom_jvp
+def _rearrange(values: Array, pattern: Array) -> Array:
     return _rearranged_values(values, pattern)
 
 
-@rearrange.defjvp
+@_rearrange.defjvp
 def _rearrange_jvp(primals, tangents):
     (values, pattern), (tangent, _) = primals, tangents
-    match = put_rows(argsort(pattern), argsort(values))
+    match = argmatch(values, pattern)
     return take_rows(values, match), take_rows(tangent, match)
+
+
+def argmatch(
+    values: Float[Array, "*batch n L"], pattern: Float[Array, "*batch n L"]
+) -> Int[Array, "*batch n L"]:
+    """The permutation by which `rearrange` takes the rows of the values.
+
+    Args:
+        values: L lists of n numbers each, float32 or float64.
+        pattern: As many lists, of the same type.
+
+    Returns:
+        int32 row numbers; they carry no derivative.
+
+    Example:
+        >>> column = lambda *numbers: jnp.array(numbers)[:, None]
+        >>> argmatch(column(1.0, 2.0, 3.0), pattern=column(0.5, 0.9, 0.1)).ravel().tolist()
+        [1, 2, 0]
+    """
+    return put_rows(argsort(pattern), argsort(values))
 
 
 def argmerge(
@@ -212,8 +236,7 @@ def _apart(function: Callable[..., Any], *arrays: Array) -> Any:
     across the branches of a conditional; the one here is always true, unseen by XLA. Lists that the
     network does not sort, because they are few or long, need none of this.
     """
-    *batch, n, lanes = arrays[0].shape
-    if math.prod(batch) * lanes < _MIN_LANES or 8 * n > _MAX_BYTES:
+    if _are_few(arrays[0]) or not _are_short(arrays[0], itemsize=8):
         return function(*arrays)
 
     def held(*arrays):
@@ -264,10 +287,20 @@ def _argsort_pairs(keys: Array) -> Array:
     return jnp.swapaxes(lax.sort((keys, rows), num_keys=1, is_stable=True)[1], -1, -2)
 
 
+def _are_few(lists: Array) -> bool:
+    """Whether the lists, in all lanes and members of the batch, are too few for the network."""
+    return math.prod(lists.shape[:-2]) * lists.shape[-1] < _MIN_LANES
+
+
+def _are_short(lists: Array, itemsize: int) -> bool:
+    """Whether the network is faster for lists of that length, with so many bytes for each key."""
+    return lists.shape[-2] * itemsize <= _MAX_BYTES
+
+
 def _sort_keys(keys: Array) -> Array:
-    short = keys.shape[-2] * keys.dtype.itemsize <= _MAX_BYTES
-    network = _sort_in_blocks if short else _sort_by_comparison
-    return _by_lanes(network, _sort_by_comparison, keys)
+    if not _are_short(keys, keys.dtype.itemsize):
+        return _sort_by_comparison(keys)
+    return _by_lanes(_sort_in_blocks, _sort_by_comparison, keys)
 
 
 def _merge_keys(first: Array, second: Array) -> Array:
@@ -284,7 +317,7 @@ def _by_lanes(
         fill = [(0, 0)] * (len(batch) + 1) + [(0, max(-lanes % 8, 16 - lanes))]
         padded = lambda *keys: network(*(jnp.pad(array, fill) for array in keys))[..., :lanes]
         return lax.platform_dependent(*keys, cpu=padded, default=otherwise)
-    if math.prod(batch) * lanes < _MIN_LANES:
+    if _are_few(keys[0]):
         return otherwise(*keys)
     to_lanes = lambda array: jnp.moveaxis(array, -2, 0).reshape(array.shape[-2], -1)
     result = _by_lanes(network, otherwise, *map(to_lanes, keys))

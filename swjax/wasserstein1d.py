@@ -29,7 +29,7 @@ from jaxtyping import Float, Int
 
 from swjax._checks import as_real_array, check_order, check_weights, working_dtype
 from swjax.coupling1d import inner_levels, weighted_staircase
-from swjax.rows import put_rows, take_rows
+from swjax.rows import take_rows
 from swjax.sorting import argsort, rearrange, sort
 
 
@@ -117,13 +117,10 @@ def _matched_costs_jvp(p, primals, tangents):
     (x, y), (dx, dy) = primals, tangents
     if isinstance(dx, SymbolicZero):
         (x, y), (dx, dy) = (y, x), (dy, dx)
+    costs = lambda x, y: jnp.mean(_power(x - rearrange(y, pattern=x), p), axis=0)
     if isinstance(dy, SymbolicZero):  # the values of y are enough, not its permutation
-        gap, change = x - rearrange(y, pattern=x), dx
-    else:
-        match = put_rows(argsort(x), argsort(y))
-        gap, change = x - take_rows(y, match), dx - take_rows(dy, match)
-    cost, dcost = jax.jvp(lambda gap: _power(gap, p), (gap,), (change,))
-    return jnp.mean(cost, axis=0), jnp.mean(dcost, axis=0)
+        return jax.jvp(lambda x: costs(x, y), (x,), (dx,))
+    return jax.jvp(costs, (x, y), (dx, dy))
 
 
 def _split_costs(x: Float[Array, "n L"], y: Float[Array, "m L"], p: float) -> Float[Array, "L"]:

@@ -32,7 +32,7 @@ from swjax.flows.sliced_drift import checked_clouds, velocity_over
 from swjax.losses import unit_rows
 from swjax.rows import put_rows
 from swjax.slicing import project
-from swjax.sorting import argsort, sort
+from swjax.sorting import argmatch, argsort, sort
 
 
 def sliced_fixed_point(
@@ -216,7 +216,7 @@ def _minimize(
 def _matching(
     x: Float[Array, "n d"], y: Float[Array, "n d"], directions: Float[Array, "p d"]
 ) -> Int[Array, "p n"]:
-    return put_rows(argsort(project(x, directions)), argsort(project(y, directions))).T
+    return argmatch(project(y, directions), pattern=project(x, directions)).T
 
 
 @jax.jit
