@@ -89,6 +89,25 @@ def check_unit_length(directions: Array) -> None:
         )
 
 
+def checked_directions(directions: ArrayLike, dim: int) -> Array:
+    """One or more unit vectors of that dimension as rows, or an error that says what is wrong.
+
+    They come in the default type, and where their values are known, of length 1 to its rounding.
+    """
+    rows = jnp.asarray(directions, dtype=float)
+    if rows.ndim != 2 or rows.shape[0] == 0 or rows.shape[1] != dim:
+        raise ValueError(
+            f"directions must be (L, {dim}) with L >= 1, one unit vector of the space of the data "
+            f"per row; got shape {rows.shape}."
+        )
+    check_unit_length(rows)
+    if is_concrete(rows):
+        exact = np.asarray(rows, np.float64)
+        lengths = np.linalg.norm(exact, axis=1, keepdims=True)
+        rows = jnp.asarray(exact / lengths, dtype=rows.dtype)
+    return rows
+
+
 def check_chunk_size(chunk_size: int | None) -> None:
     """Refuse what cannot be the number of directions to hold at a time."""
     whole = isinstance(chunk_size, int) and not isinstance(chunk_size, bool)
@@ -104,6 +123,8 @@ def value_tolerance(array: Array) -> float:
 def as_count(name: str, value: Any) -> int:
     """The value as an int of at least 1, or the reason why it cannot decide a shape."""
     try:
+        if isinstance(value, bool):
+            raise TypeError("True and False are no counts")
         count = operator.index(value)
     except (TypeError, jax.errors.TracerIntegerConversionError) as error:
         raise TypeError(

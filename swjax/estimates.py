@@ -96,6 +96,24 @@ class Estimate:
         return self.value - width, self.value + width
 
 
+def estimate_of_mean(values: Float[Array, "R"]) -> Estimate:
+    """The mean of R independent values, with its standard error; NaN for a single one.
+
+    Args:
+        values: R numbers, independent and of one law.
+
+    Returns:
+        `Estimate(value, standard_error, degrees_of_freedom)`, with R - 1 degrees of freedom.
+
+    Example:
+        >>> value, error = estimate_of_mean(jnp.array([1.0, 2.0, 3.0]))
+        >>> print(value, round(float(error), 4))
+        2.0 0.5774
+    """
+    error = jnp.std(lax.stop_gradient(values), ddof=1) / values.size**0.5
+    return Estimate(jnp.mean(values), error, jnp.asarray(values.size - 1, values.dtype))
+
+
 def sw2_sq_estimate(
     x: ArrayLike,
     y: ArrayLike,

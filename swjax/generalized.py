@@ -17,7 +17,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from swjax._checks import as_count, as_real_array
+from swjax._checks import as_count, as_real_array, check_unit_length
 from swjax.wasserstein1d import wp_pow_1d
 
 Features = Callable[[Array], Array]
@@ -86,7 +86,8 @@ def circular_slices(directions: ArrayLike, radius: ArrayLike) -> Features:
 
     Raises:
         TypeError: If an input is not a floating-point array.
-        ValueError: If the shapes are others.
+        ValueError: If the shapes are others, or a direction is not of unit length (checked where
+            the values are known: not inside `jit`).
 
     Example:
         >>> features = circular_slices(jnp.eye(2), radius=1.0)
@@ -99,6 +100,7 @@ def circular_slices(directions: ArrayLike, radius: ArrayLike) -> Features:
             f"Expected directions (L, d) and a radius () or (L,), found {directions.shape} and "
             f"{radius.shape}."
         )
+    check_unit_length(directions)
     centers = jnp.broadcast_to(radius, directions.shape[:1])[:, None] * directions
 
     def features(cloud: Array) -> Array:

@@ -16,11 +16,10 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
-from swjax._checks import is_concrete
+from swjax._checks import as_count, check_order, checked_directions
 from swjax.directions import sample_directions
 from swjax.sliced import sw2_sq, sw_pow
 
@@ -123,15 +122,11 @@ class SlicedLoss:
                     f"got {type(law).__name__}. For a cloud of points, use swjax.Discrete(points)."
                 )
         for name in ("batch_size", "num_directions"):
-            count = getattr(self, name)
-            if isinstance(count, bool) or not isinstance(count, int):
-                raise TypeError(f"{name} must be a Python integer, got {count!r}.")
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}.")
-        if not self.p >= 1:
-            raise ValueError(f"The order p must be at least 1, got {self.p}.")
+            object.__setattr__(self, name, as_count(name, getattr(self, name)))
+        check_order(self.p)
         if self.directions is not None:
-            object.__setattr__(self, "directions", unit_rows(self.directions, self.target.dim))
+            rows = checked_directions(self.directions, self.target.dim)
+            object.__setattr__(self, "directions", rows)
 
     def draw(self, key: Array) -> Draw:
         """Draw latent points, data points and directions, all independent.
@@ -218,22 +213,3 @@ def check_outputs(outputs: Any, latents: Array, dim: int) -> None:
             f"{expected}. Change the generator's output dimension, or flatten its output to one "
             "row per point."
         )
-
-
-def unit_rows(directions: ArrayLike, dim: int) -> Array:
-    """The directions as a float array, refused unless they are unit rows of dimension `dim`."""
-    rows = jnp.asarray(directions, dtype=jnp.zeros(()).dtype)
-    if rows.ndim != 2 or rows.shape[0] == 0 or rows.shape[1] != dim:
-        raise ValueError(
-            f"directions must be (K, {dim}) with K >= 1, one unit vector of the target's dimension "
-            f"per row; got shape {rows.shape}."
-        )
-    if is_concrete(rows):
-        lengths = np.linalg.norm(np.asarray(rows, np.float64), axis=1)
-        if not np.all(np.abs(lengths - 1) <= 1e-5):
-            raise ValueError(
-                "directions must have unit length; the lengths range from "
-                f"{lengths.min():.6g} to {lengths.max():.6g}. Divide each row by its length."
-            )
-        rows = jnp.asarray(np.asarray(rows, np.float64) / lengths[:, None], dtype=rows.dtype)
-    return rows

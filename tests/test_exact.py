@@ -436,6 +436,12 @@ def test_large_gaussian_samples_come_close_to_the_law(x64):
             ),
             r"shape \(L, 2\)",
         ),
+        (
+            lambda: sw2_sq_gaussians(
+                jnp.zeros(2), jnp.eye(2), jnp.zeros(2), jnp.eye(2), directions=2 * jnp.eye(2)
+            ),
+            "must have length 1",
+        ),
     ],
 )
 def test_bad_input_is_refused(call, match):

@@ -68,8 +68,10 @@ def test_a_curved_gradient_biases_by_its_own_curvature(x64):
 
 def test_bad_arguments_are_refused():
     flat = lambda u: jnp.zeros((1, 1))
-    with pytest.raises(ValueError, match="from 0 on"):
+    with pytest.raises(ValueError, match="the first of them 0"):
         fluctuations(jnp.sin, flat, jnp.asarray(1.0), [0.5, 1.0])
+    with pytest.raises(ValueError, match="must be finite"):
+        fluctuations(jnp.sin, flat, jnp.asarray(1.0), [0.0, 1.0, np.inf])
     with pytest.raises(ValueError, match="num_steps must be at least 1"):
         fluctuations(jnp.sin, flat, jnp.asarray(1.0), [0.0, 1.0], num_steps=0)
     with pytest.raises(ValueError, match="num_draws must be at least 2"):

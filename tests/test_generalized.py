@@ -100,5 +100,7 @@ def test_wrong_calls_say_what_is_wrong():
         polynomial_slices(jnp.eye(4), 3)(x)
     with pytest.raises(ValueError, match="radius"):
         circular_slices(jnp.eye(3), jnp.ones(2))
+    with pytest.raises(ValueError, match="must have length 1"):
+        circular_slices(2 * jnp.eye(3), 1.0)
     with pytest.raises(ValueError, match="order"):
         generalized_sw_pow(x, y, lambda cloud: cloud, p=0)

@@ -106,10 +106,13 @@ def test_a_generator_of_another_dimension_is_refused():
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
         ({"num_directions": 0}, ValueError, "num_directions must be at least 1"),
         ({"batch_size": 2.5}, TypeError, "batch_size"),
-        ({"p": 0.5}, ValueError, "at least 1"),
-        ({"directions": jnp.eye(3)}, ValueError, r"\(K, 2\)"),
-        ({"directions": jnp.zeros((0, 2))}, ValueError, "K >= 1"),
-        ({"directions": 2 * jnp.eye(2)}, ValueError, "unit length"),
+        ({"p": 0.5}, ValueError, "1 <= p < inf"),
+        ({"p": float("inf")}, ValueError, "1 <= p < inf"),
+        ({"p": True}, ValueError, "1 <= p < inf"),
+        ({"batch_size": True}, TypeError, "batch_size"),
+        ({"directions": jnp.eye(3)}, ValueError, r"\(L, 2\)"),
+        ({"directions": jnp.zeros((0, 2))}, ValueError, "L >= 1"),
+        ({"directions": 2 * jnp.eye(2)}, ValueError, "must have length 1"),
     ],
 )
 def test_bad_settings_are_refused(settings, error, message):

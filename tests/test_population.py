@@ -1,6 +1,7 @@
 """The population loss against enumeration, sampling, finite differences and closed forms."""
 
 import itertools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -137,7 +138,9 @@ def test_sampled_losses_and_gradients_average_to_it(x64):
     loss = make_loss(rng, 2, (4, 5), (False, True))
     u, exact = jnp.array([0.5, -0.2]), PopulationLoss(loss)
     sampled = sample_population_loss(jax.random.key(0), loss, 20480)
-    (value, error), gradient_error = sampled.estimate(u), sampled.gradient_error(u)
+    estimate, gradient_error = sampled.estimate(u), sampled.gradient_error(u)
+    (value, error), freedom = estimate, estimate.degrees_of_freedom
+    assert freedom == 20480 - 1
     assert abs(value - exact(u)) < 4 * error
     assert error < 0.03
     _, by_outputs = value_and_grad(exact, translated(u, loss.source.points))
@@ -167,6 +170,15 @@ def test_directions_have_an_error_estimate_that_covers_the_error(x64):
     # Root mean squares of 40 standardized errors: 1, give or take 1/sqrt(80) each.
     assert abs(np.sqrt(np.mean(np.square(scores))) - 1) < 0.45
     assert abs(np.sqrt(np.mean(np.square(gradient_scores))) - 1) < 0.45
+
+
+def test_the_interval_of_two_directions_is_that_of_student(x64):
+    loss = make_loss(np.random.default_rng(7), 2, (8, 9), n=5, apply=lambda u, x: x @ u)
+    estimate = PopulationLoss(loss, jnp.eye(2)).estimate(jnp.array([[1.0, 0.5], [0.2, 0.4]]))
+    width = (
+        math.tan(0.95 * math.pi / 2) * estimate.standard_error
+    )  # Student's law of 1 degree
+    np.testing.assert_allclose(estimate.interval()[1] - estimate.value, width, rtol=1e-6)
 
 
 def test_exact_averages_report_no_error():

@@ -495,7 +495,8 @@ def test_noise_adds_what_the_closed_form_says():
     ("distances", "rare", "monotone"),
     [
         ([1.0, 0.5, 0.1], "holds", "holds"),
-        ([0.1, 0.1, 0.1], "holds", "holds"),
+        ([0.1, 0.1, 0.1], "holds", "undecided"),  # never far, at no step size: nothing falls
+        ([1.0, 0.1, 1.0], "fails", "fails"),
         ([0.1, 0.5, 1.0], "fails", "fails"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -105,13 +106,13 @@ def check(
         evidence = sample_evidence(evidence_key, apply, params, source, facts.radius, num_samples)
         if facts.kinds.kind_u >= Kind.JUMPING:
             jump = sample_jump(jump_key, apply, params, source, facts.radius)
-            facts = _replace(facts, jump=jump)
+            facts = replace(facts, jump=jump)
     pointwise = evidence is None or evidence.batch_error < _BATCH_TOLERANCE
     assumptions = all_assumptions(facts)
     return Report(
         assumptions,
         both_theorems(assumptions, facts, pointwise),
-        _numbers(program, facts, evidence, source, target, norm),
+        _numbers(program, facts, evidence, target, norm),
         _notes(program, facts, evidence, pointwise),
     )
 
@@ -119,10 +120,6 @@ def check(
 def _norm(params: PyTree) -> float:
     leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(params)]
     return math.sqrt(sum(float(np.sum(leaf**2)) for leaf in leaves))
-
-
-def _replace(facts: Facts, **changes: Any) -> Facts:
-    return Facts(**(vars(facts) | changes))
 
 
 def _traced(apply: Callable[..., Array], params: PyTree, source: Any, target: Any) -> Program:
@@ -186,7 +183,7 @@ def _vanishing_norm(program: Program, reach: float) -> float:
 
 
 def _numbers(
-    program: Program, facts: Facts, evidence: Evidence | None, source: Any, target: Any, norm: float
+    program: Program, facts: Facts, evidence: Evidence | None, target: Any, norm: float
 ) -> dict[str, float]:
     num = sum(leaf.size for leaf in program.leaves if jnp.issubdtype(leaf.dtype, jnp.floating))
     best, alone = facts.best, read_at(program, facts.source_radius)

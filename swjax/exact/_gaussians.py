@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from swjax._checks import as_real_array, is_concrete, working_dtype
+from swjax._checks import as_real_array, check_unit_length, is_concrete, working_dtype
 from swjax.directions import equispaced_directions
 
 _NUM_ANGLES = 256
@@ -107,8 +107,7 @@ def sw2_sq_gaussians(
     - two matrices: quadrature over the sphere, exact to rounding in dimension 1, 2 (256
       equispaced angles) and 3 (a product rule), provided the ratio of the largest to the smallest
       eigenvalue of each matrix is at most about 50 (singular matrices leave an error of 1e-4). In
-      higher dimension there is no cheap rule: pass directions, whose mean is then taken, with
-      their sampling error.
+      higher dimension pass directions: their mean is taken, with their sampling error.
 
     Args:
         mean_x: vector of shape `(d,)`.
@@ -124,8 +123,8 @@ def sw2_sq_gaussians(
 
     Raises:
         ValueError: if shapes do not fit, a covariance is not symmetric or has a negative diagonal
-            entry (checked outside `jit`), directions are missing where they are needed, or given
-            where nothing is averaged.
+            entry (checked outside `jit`), directions are not of unit length (likewise), are missing
+            where they are needed, or are given where nothing is averaged.
         TypeError: if an argument is not of floating point type.
 
     >>> import jax.numpy as jnp
@@ -166,13 +165,14 @@ def directions_and_weights(
         rows = as_real_array("directions", directions)
         if rows.ndim != 2 or rows.shape[1] != dim or len(rows) == 0:
             raise ValueError(f"directions must have shape (L, {dim}), got {rows.shape}.")
+        check_unit_length(rows)
         return rows, jnp.full(len(rows), 1 / len(rows))
     if dim == 1:
         return jnp.ones((1, 1)), jnp.ones(1)
     if dim > 3:
         raise ValueError(
-            f"Between two covariance matrices in dimension {dim} there is no closed form: pass "
-            "directions, for example sample_quasi_directions(key, 4096, dim). If a covariance is a "
+            f"Between two covariance matrices in dimension {dim} a mean over directions is taken: "
+            "pass them, for example sample_quasi_directions(key, 4096, dim). If a covariance is a "
             "multiple of the identity, pass the variance as a number instead."
         )
     return _sphere_rule(dim)

@@ -14,12 +14,12 @@ from swjax.experiment.statements import (
     arm_prefix,
     bound_verdict,
     claim,
-    finite_runs,
     left_out,
     measurement,
     undecided,
 )
 from swjax.experiment.study import FlowStudy
+from swjax.plot.results import finite_runs
 
 # Measured and exact deviations agree when they are within this many standard errors of each other,
 # and a measurement decides only if its standard error is below this share of the exact value.
@@ -119,11 +119,10 @@ def _compared(found: np.ndarray, exact: np.ndarray, time: float) -> _Compared:
         nothing = Interval(np.nan, np.nan, np.nan, np.nan, num, num_left_out)
         return _Compared(nothing, float(exact.mean()), float(time))
     # The exact value differs from run to run with the start; only the rest is random.
-    error = float(np.std(found[good] - exact[good], ddof=1) / np.sqrt(num))
-    mean = float(found[good].mean())
-    half = NORMAL_95 * error
-    interval = Interval(mean, mean - half, mean + half, error, num, num_left_out)
-    return _Compared(interval, float(exact[good].mean()), float(time))
+    known, rest = float(exact[good].mean()), mean_interval((found - exact)[good])
+    mean, low, high = (known + end for end in (rest.estimate, rest.low, rest.high))
+    interval = Interval(mean, low, high, rest.standard_error, num, num_left_out)
+    return _Compared(interval, known, float(time))
 
 
 def _rows(name: str, arm: str, study: FlowStudy, compared: list[_Compared]) -> list[dict]:
@@ -157,16 +156,16 @@ def _square_claim(prefix: str, study: FlowStudy, compared: list[_Compared], note
     listed = ", ".join(
         f"{score:+.1f} at {size:g}" for score, size in zip(scores, study.step_sizes, strict=True)
     )
-    ratio, error = float(ratios[worst]), float(errors[worst])
+    least = compared[worst]
     return claim(
         text,
-        estimate=ratio,
-        low=ratio - NORMAL_95 * error,
-        high=ratio + NORMAL_95 * error,
+        estimate=float(ratios[worst]),
+        low=least.interval.low / least.exact,
+        high=least.interval.high / least.exact,
         expected=1.0,
-        tolerance=_AGREE * error,
+        tolerance=_AGREE * float(errors[worst]),
         verdict=verdict,
-        note=f"As a share of the formula, at time {compared[worst].time:g} and the step size that "
+        note=f"As a share of the formula, at time {least.time:g} and the step size that "
         f"agrees least, {study.step_sizes[worst]:g}. In standard errors: {listed}. {note}".strip(),
     )
 

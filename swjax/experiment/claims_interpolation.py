@@ -5,8 +5,9 @@ import xarray as xr
 
 from swjax.experiment.distances import run_distances
 from swjax.experiment.order_claim import order_claim
-from swjax.experiment.statements import arm_prefix, at_most, finite_runs
+from swjax.experiment.statements import arm_prefix, at_most
 from swjax.experiment.study import FlowStudy
+from swjax.plot.results import finite_runs
 
 # The distance between the two interpolations is the longest step, of order 1 in the step size.
 _STEP_ORDER, _STEP_TOLERANCE = 1.0, 0.1

@@ -12,12 +12,12 @@ from swjax.experiment.statements import (
     NORMAL_95,
     arm_prefix,
     claim,
-    finite_runs,
     left_out,
     measurement,
     undecided,
 )
 from swjax.experiment.study import FlowStudy
+from swjax.plot.results import finite_runs
 
 # A bias is used for the order if it is this many standard errors away from none.
 _CLEAR = 4.0

@@ -3,15 +3,10 @@
 import numpy as np
 import xarray as xr
 
-from swjax.convergence import Interval, Verdict, exceedance
+from swjax.convergence import exceedance
+from swjax.experiment.claims_exceedance import decreasing_claim, rare_claim
 from swjax.experiment.distances import compact_distances
-from swjax.experiment.statements import (
-    arm_prefix,
-    bound_verdict,
-    claim,
-    counted_as_farther,
-    measurement,
-)
+from swjax.experiment.statements import arm_prefix, counted_as_farther, measurement
 from swjax.experiment.study import FlowStudy
 
 
@@ -36,60 +31,31 @@ def rarity_claims(study: FlowStudy, dataset: xr.Dataset, arm: str) -> tuple[list
         measurement(name, arm, size, share)
         for size, share in zip(study.step_sizes, shares, strict=True)
     ]
+    finest, prefix = min(study.step_sizes), arm_prefix(study, arm)
+    event = f"the distance d_c to {_whose(study)} exceeds {eta:g}"
     claims = []
     if len(shares) > 1:
-        claims.append(_decreasing_claim(study, dataset, arm, shares))
-    return [*claims, _rare_claim(study, dataset, arm, shares)], measurements
+        claims.append(
+            decreasing_claim(
+                f"{prefix}the probability that {event} decreases with the step size",
+                study.step_sizes,
+                shares,
+                counted_as_farther(dataset, arm),
+            )
+        )
+    claims.append(
+        rare_claim(
+            f"{prefix}at step size {finest:g} {event} with probability at most "
+            f"{study.expect.exceedance:.0%}",
+            shares[int(np.argmin(study.step_sizes))],
+            study.expect.exceedance,
+            counted_as_farther(dataset, arm, finest),
+        )
+    )
+    return claims, measurements
 
 
 def _whose(study: FlowStudy) -> str:
     if study.reference.kind == "solution_set":
         return "the set of solutions"
     return "the flow"
-
-
-def _decreasing_claim(
-    study: FlowStudy, dataset: xr.Dataset, arm: str, shares: list[Interval]
-) -> dict:
-    """That no finer step exceeds more often, and the finest less often, beyond the intervals."""
-    sizes = np.asarray(study.step_sizes)
-    ordered = [shares[i] for i in np.argsort(-sizes)]
-    rises = [
-        fine.low > coarse.high for i, coarse in enumerate(ordered) for fine in ordered[i + 1 :]
-    ]
-    falls = ordered[-1].high < ordered[0].low
-    verdict: Verdict = "fails" if any(rises) else "holds" if falls else "undecided"
-    listed = ", ".join(
-        f"{share.estimate:.3g} at {size:g}"
-        for size, share in zip(sorted(sizes, reverse=True), ordered, strict=True)
-    )
-    fall = ordered[0].estimate - ordered[-1].estimate
-    return claim(
-        f"{arm_prefix(study, arm)}the probability that the distance d_c to "
-        f"{_whose(study)} exceeds {study.expect.eta:g} decreases with the step size",
-        estimate=fall,
-        low=ordered[0].low - ordered[-1].high,
-        high=ordered[0].high - ordered[-1].low,
-        expected=0.5,
-        tolerance=0.5,
-        verdict=verdict,
-        note="The fall from the largest to the smallest step size. It holds if that fall is "
-        "positive and no two step sizes contradict it, beyond Clopper-Pearson intervals. "
-        f"The probabilities: {listed}. {counted_as_farther(dataset, arm)}".strip(),
-    )
-
-
-def _rare_claim(study: FlowStudy, dataset: xr.Dataset, arm: str, shares: list[Interval]) -> dict:
-    rare, size = study.expect.exceedance, min(study.step_sizes)
-    interval = shares[int(np.argmin(study.step_sizes))]
-    return claim(
-        f"{arm_prefix(study, arm)}at step size {size:g} the distance d_c to "
-        f"{_whose(study)} exceeds {study.expect.eta:g} with probability at most {rare:.0%}",
-        estimate=interval.estimate,
-        low=interval.low,
-        high=interval.high,
-        expected=0.0,
-        tolerance=rare,
-        verdict=bound_verdict(interval.low, interval.high, rare),
-        note=f"Clopper-Pearson interval. {counted_as_farther(dataset, arm, size)}".strip(),
-    )

@@ -12,13 +12,13 @@ from swjax.convergence import (
     mean_interval,
 )
 from swjax.experiment.build import build
+from swjax.experiment.claims_exceedance import decreasing_claim, rare_claim
 from swjax.experiment.critical_set import CriticalSet
 from swjax.experiment.order_claim import order_claim
 from swjax.experiment.statements import (
     MISFIT,
     arm_prefix,
     at_most,
-    bound_verdict,
     claim,
     counted_as_farther,
     left_out,
@@ -254,51 +254,28 @@ def _misfit_note(found: Extrapolation, degree: int) -> str:
 
 
 def _rarity_claims(study: StationarityStudy, dataset: xr.Dataset, arm: str) -> list[dict]:
-    """At the horizon few runs are far at the smallest step size, and fewer the smaller it is."""
+    """At the horizon few runs are far at the smallest step size, and more at the larger ones."""
     asked = study.expect.rare
     assert asked is not None
-    eta, prefix = asked.eta, arm_prefix(study, arm)
+    prefix, finest = arm_prefix(study, arm), min(study.step_sizes)
     last = dataset[VARIABLE_OF[asked.part]].sel(arm=arm).isel(time=-1)
-    sizes = sorted(study.step_sizes, reverse=True)
-    found = [exceedance(last.sel(step_size=size).values, eta) for size in sizes]
-    finest = found[-1]
-    listed = ", ".join(f"{p.estimate:.3g} at {s:g}" for p, s in zip(found, sizes, strict=True))
-    far = counted_as_farther(dataset, arm)
-    note = f"Clopper-Pearson intervals over runs, at the horizon: {listed}. {far}".strip()
+    shares = [exceedance(last.sel(step_size=size).values, asked.eta) for size in study.step_sizes]
+    far = f"end with a {PHRASE_OF[asked.part]} above {asked.eta:g}"
     claims = [
-        claim(
-            f"{prefix}at step size {sizes[-1]:g} at most {asked.at_most:.0%} of the runs end with "
-            f"a {PHRASE_OF[asked.part]} above {eta:g}",
-            estimate=finest.estimate,
-            low=finest.low,
-            high=finest.high,
-            expected=0.0,
-            tolerance=asked.at_most,
-            verdict=bound_verdict(finest.low, finest.high, asked.at_most),
-            note=note,
+        rare_claim(
+            f"{prefix}at step size {finest:g} at most {asked.at_most:.0%} of the runs {far}",
+            shares[int(np.argmin(study.step_sizes))],
+            asked.at_most,
+            counted_as_farther(dataset, arm, finest),
         )
     ]
-    if len(sizes) > 1:
-        claims.append(_monotone_claim(prefix, asked.part, eta, found))
+    if len(shares) > 1:
+        claims.append(
+            decreasing_claim(
+                f"{prefix}the share of runs that {far} decreases with the step size",
+                study.step_sizes,
+                shares,
+                counted_as_farther(dataset, arm),
+            )
+        )
     return claims
-
-
-def _monotone_claim(prefix: str, part: str, eta: float, found: list) -> dict:
-    """That no smaller step size has a share significantly above that of the next larger one."""
-    rises = [
-        small.estimate - large.estimate for large, small in zip(found, found[1:], strict=False)
-    ]
-    broken = [small.low > large.high for large, small in zip(found, found[1:], strict=False)]
-    worst = int(np.argmax(rises))
-    large, small = found[worst], found[worst + 1]
-    return claim(
-        f"{prefix}the share of runs that end with a {PHRASE_OF[part]} above {eta:g} does not grow "
-        "as the step size shrinks, within its intervals",
-        estimate=rises[worst],
-        low=small.low - large.high,
-        high=small.high - large.low,
-        expected=0.0,
-        tolerance=max(large.high - large.low, small.high - small.low),
-        verdict="fails" if any(broken) else "holds",
-        note="The largest rise from one step size to the next smaller one.",
-    )

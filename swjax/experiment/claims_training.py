@@ -4,8 +4,9 @@ import numpy as np
 import xarray as xr
 
 from swjax.convergence import mean_interval, paired_difference, relative_difference
-from swjax.experiment.statements import claim, finite_runs, left_out, measurement, undecided
+from swjax.experiment.statements import claim, left_out, measurement, undecided
 from swjax.experiment.study import TrainingStudy
+from swjax.plot.results import at_the_end, finite_runs
 
 _HALF_TIME = "time to half the fall of the loss"
 
@@ -42,14 +43,11 @@ def training_claims(study: TrainingStudy, dataset: xr.Dataset) -> tuple[list[dic
 def final_losses(dataset: xr.Dataset) -> tuple[xr.DataArray, str]:
     """The loss at the horizon (arm, step_size, repetition), NaN where a run diverged, and its name.
 
-    Without a recorded loss, the mean of the minibatch losses over the last tenth of the time.
+    Without a recorded loss, the minibatch loss takes its place.
     """
     if "loss" in dataset:
-        last = dataset["loss"].isel(time=-1)
-        return last.where(dataset["diverged_at"] < 0), "final loss"
-    times = dataset["time"]
-    late = dataset["sample_loss"].sel(time=times[times > 0.9 * float(times[-1])])
-    return late.mean("time").where(dataset["diverged_at"] < 0), "final minibatch loss"
+        return at_the_end(dataset, "loss"), "final loss"
+    return at_the_end(dataset, "sample_loss"), "final minibatch loss"
 
 
 def half_times(dataset: xr.Dataset, baseline: str, step_size: float) -> xr.DataArray | None:

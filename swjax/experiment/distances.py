@@ -6,8 +6,8 @@ import numpy as np
 import xarray as xr
 
 from swjax.experiment.closed_form import scale_problem
-from swjax.experiment.statements import finite_runs
 from swjax.experiment.study import FlowStudy
+from swjax.plot.results import finite_runs
 
 
 class Distances(NamedTuple):

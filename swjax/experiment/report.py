@@ -18,9 +18,9 @@ from swjax.experiment.report_html import Column, Html, tag
 from swjax.experiment.report_sampling import sampling_section
 from swjax.experiment.report_verdict import claims_table, verdict_block
 from swjax.experiment.results import combine
-from swjax.experiment.statements import finite_runs
 from swjax.experiment.store import RunFolder, write_text
 from swjax.experiment.study import StationarityStudy, Study
+from swjax.plot.results import finite_runs
 
 
 class _Run(NamedTuple):

@@ -14,8 +14,8 @@ from swjax.experiment.distances import compact_distances, run_distances
 from swjax.experiment.order_claim import judged_order
 from swjax.experiment.report_html import number
 from swjax.experiment.report_sketch import Sketch, by_arm, loss_sketch
-from swjax.experiment.statements import finite_runs
 from swjax.experiment.study import FlowStudy
+from swjax.plot.results import finite_runs
 
 _MOST_PATHS = 40
 

@@ -133,14 +133,6 @@ def _diverged(dataset: xr.Dataset, arm: str, step_size: float | None, fate: str)
     return f"Diverged and {fate}: {', '.join(parts)}." if parts else ""
 
 
-def finite_runs(dataset: xr.Dataset, values: xr.DataArray) -> xr.DataArray:
-    """The values with those of diverged runs, and of runs not finite at every time, as NaN."""
-    good = xr.apply_ufunc(np.isfinite, values)
-    if "time" in values.dims:
-        good = good.all("time")
-    return values.where(good & (dataset["diverged_at"] < 0))
-
-
 def arm_prefix(study: Study, arm: str) -> str:
     """The arm's name as the beginning of a claim, where the study has more than one."""
     return f"{arm}: " if len(study.schemes) > 1 else ""

@@ -24,6 +24,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
+from swjax.flows.times import checked_times, steps_per_interval
 from swjax.losses import Draw, SlicedLoss
 
 
@@ -128,20 +129,18 @@ def fluctuations(
         `Fluctuations(times (T,), path (T, P), covariance (T, P, P), bias (T, P))`.
 
     Raises:
-        ValueError: if times do not increase from 0, or `num_steps` is below 1.
+        ValueError: if times do not increase from 0 or are not finite, or `num_steps` is below 1.
 
     >>> F = lambda u: u**2 / 2  # an Ornstein-Uhlenbeck process: P = (1 - exp(-2 s)) / 2
     >>> found = fluctuations(F, lambda u: jnp.ones((1, 1)), jnp.asarray(3.0), [0.0, 1.0])
     >>> round(float(found.covariance[1, 0, 0]), 4)
     0.4323
     """
-    grid = np.asarray(times, np.float64)
-    if grid.ndim != 1 or grid.size < 2 or grid[0] != 0 or not np.all(np.diff(grid) > 0):
-        raise ValueError(f"times must be at least two increasing numbers from 0 on; got {grid}.")
+    grid = checked_times(times)
     if num_steps < 1:
         raise ValueError(f"num_steps must be at least 1, got {num_steps}.")
     start, unravel = ravel_pytree(params)
-    counts = np.ceil(np.diff(grid) * num_steps / grid[-1] - 1e-9).astype(np.int32)
+    counts = steps_per_interval(grid, grid[-1] / num_steps)
     # Plain functions become part of the compiled program, pytrees are its arguments.
     functions = [
         Partial(f) if jax.tree_util.all_leaves([f]) else f for f in (loss, gradient_covariance)

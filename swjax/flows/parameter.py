@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, PyTree
 
 from swjax._checks import is_concrete
 from swjax.flows._kinks import is_attracting, slide
+from swjax.flows.times import checked_times, steps_per_interval
 from swjax.losses import SlicedLoss
 from swjax.population import PopulationLoss
 
@@ -142,7 +143,7 @@ def gradient_flow(
     radius = _checked_radius(radius, start)
     longest = _longest_step(grid[-1], num_steps, max_step)
     # Pairs of steps per interval: the comparison takes one step where the solution takes two.
-    pairs = np.maximum(1, np.ceil(np.diff(grid) / (2 * longest) - 1e-9)).astype(np.int32)
+    pairs = steps_per_interval(grid, 2 * longest)
     lengths = jnp.asarray(np.diff(grid), start.dtype)
     flat, errors, dissipation = _solve(
         field, start, lengths, pairs, radius, (gradient is None, unravel, method)
@@ -265,21 +266,6 @@ def _without_radial_part(slope: Array, point: Array, flag: Array) -> Array:
     sq_norm = jnp.vdot(point, point)
     radial = jnp.vdot(slope, point) / jnp.where(sq_norm > 0, sq_norm, 1)
     return jnp.where(flag, slope - radial * point, slope)
-
-
-def checked_times(times: ArrayLike | Sequence[float]) -> np.ndarray:
-    """The times of a flow, which begin at 0 and increase, or an error that says what is wrong."""
-    if not is_concrete(times):
-        raise TypeError("times are being traced; they decide how many steps to take. Fix them.")
-    grid = np.asarray(times, np.float64)
-    if grid.ndim != 1 or grid.size < 2 or grid[0] != 0 or not np.all(np.diff(grid) > 0):
-        raise ValueError(
-            "times must be at least two increasing numbers, the first of them 0; got "
-            f"{grid if grid.size < 8 else f'{grid.shape} from {grid.flat[0]} to {grid.flat[-1]}'}."
-        )
-    if not np.isfinite(grid[-1]):
-        raise ValueError(f"times must be finite; the last is {grid[-1]}.")
-    return grid
 
 
 def _checked_params(params: PyTree) -> PyTree:

@@ -45,8 +45,8 @@ from swjax.directions import (
     sample_directions,
     sample_orthogonal_directions,
 )
-from swjax.flows.parameter import checked_times
 from swjax.flows.sliced_drift import Target, checked_clouds, drift, slices_of
+from swjax.flows.times import checked_times, steps_per_interval
 
 Sampler = Callable[[AnyKey, int, int], Array]
 
@@ -187,9 +187,9 @@ def _steps(
         raise TypeError("step_size is being traced; it decides how many steps to take. Fix it.")
     if not 0 < float(step_size) < np.inf:
         raise ValueError(f"step_size must be a positive number, got {step_size}.")
-    gaps = np.diff(checked_times(times))
-    counts = np.maximum(1, np.ceil(gaps / float(step_size) - 1e-9)).astype(int)
-    return np.repeat(gaps / counts, counts), np.repeat(np.arange(1, len(gaps) + 1), counts)
+    grid = checked_times(times)
+    counts = steps_per_interval(grid, float(step_size))
+    return np.repeat(np.diff(grid) / counts, counts), np.repeat(np.arange(1, len(grid)), counts)
 
 
 @partial(jax.jit, static_argnames="static")

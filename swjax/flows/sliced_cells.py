@@ -27,9 +27,8 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from swjax._checks import as_count, as_real_array, working_dtype
+from swjax._checks import as_count, as_real_array, checked_directions, working_dtype
 from swjax.flows.sliced_drift import checked_clouds, velocity_over
-from swjax.losses import unit_rows
 from swjax.rows import put_rows
 from swjax.slicing import project
 from swjax.sorting import argmatch, argsort, sort
@@ -199,7 +198,7 @@ def cell_minimizer(
             f"row number of y per point; got {cell.shape}."
         )
     dtype = working_dtype(y, directions)
-    rows = unit_rows(directions, y.shape[1]).astype(dtype)
+    rows = checked_directions(directions, y.shape[1]).astype(dtype)
     return _minimize(y.astype(dtype), rows, cell)
 
 

@@ -21,10 +21,9 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from swjax._checks import as_real_array, check_weights, working_dtype
+from swjax._checks import as_real_array, check_weights, checked_directions, working_dtype
 from swjax.coupling1d import equal_staircase, inner_levels, weighted_staircase
 from swjax.exact import sw2_sq_exact_2d
-from swjax.losses import unit_rows
 from swjax.rows import put_rows, take_rows
 from swjax.slicing import default_chunk_size, project
 from swjax.sorting import argsort, sort
@@ -128,7 +127,7 @@ def checked_clouds(
         directions = jnp.ones((1, 1), x.dtype)
     given = None if directions is None else as_real_array("directions", directions)
     dtype = working_dtype(x, y, given, b)
-    rows = None if given is None else unit_rows(given, dim).astype(dtype)
+    rows = None if given is None else checked_directions(given, dim).astype(dtype)
     weights = None if b is None else b.astype(dtype)
     return x.astype(dtype), Target(y.astype(dtype), weights), rows
 

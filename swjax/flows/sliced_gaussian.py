@@ -24,10 +24,9 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from swjax._checks import as_real_array, is_concrete, working_dtype
+from swjax._checks import as_real_array, checked_directions, is_concrete, working_dtype
 from swjax.exact._gaussians import checked_covariance, directions_and_weights
 from swjax.flows.parameter import gradient_flow
-from swjax.losses import unit_rows
 
 
 class GaussianFlow(NamedTuple):
@@ -122,7 +121,7 @@ def gaussian_sliced_flow(
         # Isotropic laws stay isotropic, so any directions with E theta theta^T = I / d will do.
         rule = jnp.eye(dim, dtype=dtype), jnp.full(dim, 1 / dim, dtype)
     else:
-        rows = None if directions is None else unit_rows(directions, dim)
+        rows = None if directions is None else checked_directions(directions, dim)
         rule = tuple(v.astype(dtype) for v in directions_and_weights(dim, rows))
     start = {"mean": means[0].astype(dtype), "covariance": covariances[0]}
     target = {"mean": means[1].astype(dtype), "covariance": covariances[1]}

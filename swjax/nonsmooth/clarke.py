@@ -31,8 +31,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
-from swjax._checks import as_real_array, is_concrete
-from swjax.losses import check_outputs, unit_rows
+from swjax._checks import as_real_array, checked_directions, is_concrete
+from swjax.losses import check_outputs
 from swjax.nonsmooth.lexicographic import line_gradients, mean_gradient, planar_gradient
 from swjax.nonsmooth.two_points import zonoid_limiting_gradient as zonoid_limiting_gradient
 from swjax.nonsmooth.two_points import zonoid_support as zonoid_support
@@ -91,7 +91,7 @@ def limiting_gradient(
     x, y, v = x.astype(dtype), y.astype(dtype), v.astype(dtype)
     dim = x.shape[1]
     if directions is not None:
-        rows = unit_rows(directions, dim).astype(dtype)
+        rows = checked_directions(directions, dim).astype(dtype)
         return mean_gradient(x, y, v, a, b, rows, None, batch_size)
     if dim == 1:
         return mean_gradient(x, y, v, a, b, jnp.ones((1, 1), dtype), None, batch_size)

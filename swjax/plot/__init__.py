@@ -4,7 +4,6 @@ Nothing here calls `show` or changes global settings. Results are a sweep, the d
 or plain arrays labelled by `as_results`.
 """
 
-from swjax.plot._results import as_results as as_results
 from swjax.plot._style import CATEGORICAL as CATEGORICAL
 from swjax.plot._style import INK as INK
 from swjax.plot._style import MUTED as MUTED
@@ -23,6 +22,7 @@ from swjax.plot.over_time import paths_against_flow as paths_against_flow
 from swjax.plot.pictures import clouds as clouds
 from swjax.plot.pictures import generated_images as generated_images
 from swjax.plot.pictures import paths_in_plane as paths_in_plane
+from swjax.plot.results import as_results as as_results
 from swjax.plot.toward_zero import exceedance_probability as exceedance_probability
 from swjax.plot.toward_zero import limit_as_steps_vanish as limit_as_steps_vanish
 from swjax.plot.toward_zero import paths_and_solutions as paths_and_solutions

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from jaxtyping import ArrayLike
 from matplotlib.axes import Axes
 
@@ -16,15 +15,6 @@ from swjax.convergence import (
     relative_difference,
 )
 from swjax.plot._bars import error_bars, interval_bars
-from swjax.plot._results import (
-    arm_names,
-    dataset_of,
-    finite_runs,
-    need,
-    one_arm,
-    sorted_by_step,
-    sup_distances,
-)
 from swjax.plot._style import (
     BROKEN,
     CATEGORICAL,
@@ -36,6 +26,16 @@ from swjax.plot._style import (
     format_step_sizes,
     legend_below,
     step_size_axis,
+)
+from swjax.plot.results import (
+    arm_names,
+    at_the_end,
+    dataset_of,
+    finite_runs,
+    need,
+    one_arm,
+    sorted_by_step,
+    sup_distances,
 )
 
 _DISTANCE = r"mean of  $\max_{s \leq S}\,|u_\alpha(s) - u(s)|$"
@@ -210,12 +210,12 @@ def paired_differences(
         num_rows = (len(names) - 1) * dataset.sizes["step_size"]
         ax = axes_or_new(ax, height=1.2 + 0.45 * num_rows)
         first = one_arm(dataset, baseline or names[0])
-        base = _final_values(first, variable)
+        base = at_the_end(first, variable).values
         steps = dataset["step_size"].values
         labels = [f",  $\\alpha$ = {s}" if len(steps) > 1 else "" for s in format_step_sizes(steps)]
         rows = []
         for i, name in enumerate(n for n in names if n != str(first["arm"].values)):
-            values = _final_values(one_arm(dataset, name), variable)
+            values = at_the_end(one_arm(dataset, name), variable).values
             for j, label in enumerate(labels):
                 color = CATEGORICAL[i % len(CATEGORICAL)]
                 _forest_row(ax, len(rows), values[j], base[j], color)
@@ -228,18 +228,6 @@ def paired_differences(
         ax.grid(visible=False, axis="y")
         ax.set_xlabel(f"final loss: difference to {first['arm'].values!s}, in percent")
     return ax
-
-
-def _final_values(dataset: xr.Dataset, variable: str) -> np.ndarray:
-    """The value at the end of every run, (step_size, repetition); NaN where it diverged."""
-    values = dataset[variable]
-    if "diverged_at" in dataset:
-        values = values.where(dataset["diverged_at"] < 0)
-    if variable == "sample_loss":
-        values = values.isel(time=(values["time"] > 0.9 * values["time"][-1]).values).mean("time")
-    else:
-        values = values.isel(time=-1)
-    return values.transpose("step_size", "repetition").values
 
 
 def _forest_row(ax: Axes, y: int, values: np.ndarray, base: np.ndarray, color: str) -> None:

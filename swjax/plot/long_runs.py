@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 
 from swjax.convergence import exceedance
 from swjax.plot._bars import interval_bars
-from swjax.plot._results import dataset_of, finite_runs, need, one_arm, sorted_by_step
 from swjax.plot._style import (
     BROKEN,
     CATEGORICAL,
@@ -23,6 +22,7 @@ from swjax.plot._style import (
     sequential_colors,
     step_size_axis,
 )
+from swjax.plot.results import dataset_of, finite_runs, need, one_arm, sorted_by_step
 
 _LABEL = {
     "critical_distance": "distance to the critical set",

@@ -8,14 +8,6 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
-from swjax.plot._results import (
-    arm_names,
-    dataset_of,
-    finite_runs,
-    need,
-    one_arm,
-    sorted_by_step,
-)
 from swjax.plot._style import (
     CATEGORICAL,
     INK,
@@ -26,6 +18,14 @@ from swjax.plot._style import (
     format_step_sizes,
     legend_outside,
     sequential_colors,
+)
+from swjax.plot.results import (
+    arm_names,
+    dataset_of,
+    finite_runs,
+    need,
+    one_arm,
+    sorted_by_step,
 )
 
 _FEW_TIMES = 30

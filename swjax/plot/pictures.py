@@ -6,7 +6,6 @@ import numpy as np
 from jaxtyping import ArrayLike
 from matplotlib.axes import Axes
 
-from swjax.plot._results import dataset_of, finite_runs, need, one_arm, sorted_by_step
 from swjax.plot._style import (
     CATEGORICAL,
     INK,
@@ -17,6 +16,7 @@ from swjax.plot._style import (
     legend_outside,
     sequential_colors,
 )
+from swjax.plot.results import dataset_of, finite_runs, need, one_arm, sorted_by_step
 
 
 def paths_in_plane(

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PyTree
 
-from swjax.estimates import Estimate
+from swjax.estimates import Estimate, estimate_of_mean
 from swjax.losses import Draw, SlicedLoss
 from swjax.population.expected import squared_norm
 
@@ -49,10 +49,10 @@ class AveragedLoss:
             params: parameters of the generator, a pytree.
 
         Returns:
-            `Estimate(value, standard_error)`, two scalars; the error is NaN for a single draw.
+            `Estimate(value, standard_error, degrees_of_freedom)`; the error is NaN for a single
+            draw.
         """
-        values = self._values(params)
-        return Estimate(jnp.mean(values), jnp.std(values, ddof=1) / values.size**0.5)
+        return estimate_of_mean(self._values(params))
 
     def gradient_error(self, params: PyTree) -> Float[Array, ""]:
         """Standard error of the gradient, `sqrt(trace(C) / M)`, in the norm of the whole tree.

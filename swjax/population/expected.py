@@ -10,9 +10,9 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
-from swjax._checks import is_concrete
-from swjax.estimates import Estimate
-from swjax.losses import SlicedLoss, check_outputs, unit_rows
+from swjax._checks import checked_directions, is_concrete
+from swjax.estimates import Estimate, estimate_of_mean
+from swjax.losses import SlicedLoss, check_outputs
 from swjax.population.fixed_directions import Slices, losses_of_projections, prepare_slices
 from swjax.population.planar import Plane, plane_loss, prepare_plane
 
@@ -103,7 +103,7 @@ class PopulationLoss:
         if directions is None:
             tables = prepare_plane(weights, data - center, data_weights, loss.batch_size)
         else:
-            rows = np.asarray(unit_rows(directions, dim), np.float64)
+            rows = np.asarray(checked_directions(directions, dim), np.float64)
             tables = prepare_slices(weights, data - center, data_weights, rows, loss.batch_size)
         self._apply: Callable[..., Array] = loss.apply
         self.is_exact: bool = loss.directions is not None or directions is None or dim == 1
@@ -136,15 +136,15 @@ class PopulationLoss:
             params: parameters of the generator, a pytree.
 
         Returns:
-            `Estimate(value, standard_error)`, two scalars; the error is 0 where `F` is exact and
-            NaN for a single direction.
+            `Estimate(value, standard_error, degrees_of_freedom)`; the error is 0 where `F` is exact
+            and NaN for a single direction.
         """
         outputs = self._outputs(params)
         if self.is_exact:
             value = self.of_outputs(outputs)
             return Estimate(value, jnp.zeros_like(value))
         losses = self._per_direction(outputs - self._center[None])
-        return Estimate(jnp.mean(losses), jnp.std(losses, ddof=1) / losses.size**0.5)
+        return estimate_of_mean(losses)
 
     def gradient_error(self, params: PyTree) -> Float[Array, ""]:
         """Standard error of the gradient from the numerical integral over the direction.

@@ -9,8 +9,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from swjax._checks import checked_directions
 from swjax.directions import equispaced_directions
-from swjax.losses import SlicedLoss, unit_rows
+from swjax.losses import SlicedLoss
 from swjax.measures import gaussian
 from swjax.problems._values import Values, float64
 from swjax.problems.scale import gaussian_shrinkage
@@ -120,7 +121,7 @@ class LinearGaussian:
     def _directions(self) -> jax.Array:
         with jax.ensure_compile_time_eval():  # kept across calls, so never a tracer
             if self.directions is not None:
-                return unit_rows(self.directions, self.dim)
+                return checked_directions(self.directions, self.dim)
             return jnp.ones((1, 1)) if self.dim == 1 else equispaced_directions(256)
 
 

@@ -126,6 +126,21 @@ def finite_runs(dataset: xr.Dataset, values: xr.DataArray) -> xr.DataArray:
     return values.where(good)
 
 
+def at_the_end(dataset: xr.Dataset, variable: str) -> xr.DataArray:
+    """The value at the horizon, (..., step_size, repetition); NaN where a run diverged.
+
+    Minibatch losses, which scatter, are averaged over the last tenth of the time.
+    """
+    values = dataset[variable]
+    if "diverged_at" in dataset:
+        values = values.where(dataset["diverged_at"] < 0)
+    if variable == "sample_loss":
+        values = values.isel(time=(values["time"] > 0.9 * values["time"][-1]).values).mean("time")
+    else:
+        values = values.isel(time=-1)
+    return values.transpose(..., "step_size", "repetition")
+
+
 def sup_distances(dataset: xr.Dataset) -> xr.DataArray:
     """Largest distance to the flow of every run, (step_size, repetition); NaN where it diverged."""
     need(dataset, "distance")
