@@ -283,12 +283,13 @@ def _in_one_type(
 ) -> tuple[Array | None, ...]:
     """Directions, clouds and weights in the type to compute in; weights for both or for none."""
     directions = as_real_array("directions", directions)
-    clouds = [array for array in (x, y) if array is not None]
+    clouds = {"clouds": x} if y is None else {"x": x, "y": y}
     fits = directions.ndim == 2 and 0 not in directions.shape
-    if not fits or {directions.shape[1]} != {cloud.shape[2] for cloud in clouds}:
+    if not fits or {directions.shape[1]} != {cloud.shape[2] for cloud in clouds.values()}:
+        shapes = " and ".join(f"{name} {cloud.shape}" for name, cloud in clouds.items())
         raise ValueError(
-            f"directions has shape {directions.shape}; expected (L, d), with the d of the clouds "
-            f"{', '.join(str(cloud.shape) for cloud in clouds)}. Directions are rows."
+            f"directions has shape {directions.shape}; expected (L, d), with the d of {shapes}. "
+            "Directions are rows."
         )
     check_unit_length(directions)
     if y is not None and not (a is None and b is None):
