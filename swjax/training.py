@@ -20,8 +20,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 
+from swjax._keys import canonical_key
+from swjax._trees import check_floating_leaves
 from swjax.optim import check_ball_is_last
-from swjax.optim._arguments import canonical_key, check_leaves_can_move
 
 
 @runtime_checkable
@@ -104,7 +105,7 @@ def start(optimizer: optax.GradientTransformation, params: PyTree) -> TrainingSt
         TypeError: naming the leaf, if one is not of real floating point type.
         ValueError: if `keep_params_in_ball` is not the last transform of its chain.
     """
-    check_leaves_can_move("params", params)
+    check_floating_leaves("params", params)
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), params)
     opt_state = optimizer.init(params)
     check_ball_is_last(opt_state)
@@ -218,7 +219,7 @@ def train(
     """
     num_steps, record_every = _count("num_steps", num_steps), _count("record_every", record_every)
     key = canonical_key(key)
-    check_leaves_can_move("params", params)
+    check_floating_leaves("params", params)
     # Inside a trace the optimizer may close over tracers, which must not end in a global cache.
     traced = (key, jnp.zeros(()), *jax.tree.leaves((params, loss)))
     if any(isinstance(part, jax.core.Tracer) for part in traced):

@@ -10,6 +10,8 @@ PACKAGE = Path(__file__).parent.parent / "swjax"
 FLOORS = {
     0: {
         "_checks",
+        "_keys",
+        "_trees",
         "_types",
         "regression",
         "student",

@@ -12,8 +12,9 @@ import pytest
 import scipy.stats
 from flax.training.train_state import TrainState
 
+from swjax._keys import canonical_key, check_key
 from swjax.optim import GaussianNoiseState, add_gaussian_noise, noised_sgd
-from swjax.optim._arguments import canonical_key, check_key, check_scalar
+from swjax.optim._arguments import check_scalar
 
 KEY = jax.random.key(7)
 TREE = {"w": jnp.ones((3, 2)), "b": (jnp.zeros(2), None)}

@@ -1,50 +1,16 @@
-"""What every measure can do, and how measures pass through JAX transformations."""
+"""What every measure can do."""
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from swjax._checks import as_count, as_real_array, is_concrete
+from swjax._trees import as_pytree
 from swjax._types import AnyKey
-
-T = TypeVar("T", bound=type)
-
-
-def as_pytree(*leaves: str) -> Callable[[T], T]:
-    """Register a dataclass as a pytree with the named fields as leaves and the others static.
-
-    Rebuilding skips the constructor: JAX puts other things than arrays into the leaves, which the
-    checks of a constructor would refuse.
-    """
-
-    def register(cls: T) -> T:
-        static = tuple(f.name for f in dataclasses.fields(cls) if f.name not in leaves)
-
-        def flatten(measure: Any) -> tuple[tuple, tuple]:
-            data = tuple(getattr(measure, name) for name in leaves)
-            return data, tuple(getattr(measure, name) for name in static)
-
-        def flatten_with_keys(measure: Any) -> tuple[tuple, tuple]:
-            data, meta = flatten(measure)
-            keys = tuple(jax.tree_util.GetAttrKey(name) for name in leaves)
-            return tuple(zip(keys, data, strict=True)), meta
-
-        def unflatten(meta: tuple, data: Iterable) -> Any:
-            measure = object.__new__(cls)
-            for name, value in zip(leaves + static, tuple(data) + meta, strict=True):
-                object.__setattr__(measure, name, value)
-            return measure
-
-        jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
-        return cls
-
-    return register
 
 
 class Measure(ABC):

@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from swjax._checks import as_count, as_real_array, is_concrete
+from swjax._trees import as_pytree
 from swjax._types import AnyKey
-from swjax.measures._base import Measure, Translated, as_pytree, as_shift
+from swjax.measures._base import Measure, Translated, as_shift
 
 
 def _cumulative(weights: Array) -> Array | None:

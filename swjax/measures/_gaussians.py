@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from swjax._checks import as_count
+from swjax._trees import as_pytree
 from swjax._types import AnyKey
-from swjax.measures._base import Measure, as_pytree, positive
+from swjax.measures._base import Measure, positive
 from swjax.measures._discrete import Discrete
 
 

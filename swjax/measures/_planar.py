@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from swjax._checks import as_count
+from swjax._trees import as_pytree
 from swjax._types import AnyKey
-from swjax.measures._base import Measure, as_pytree, at_least_zero
+from swjax.measures._base import Measure, at_least_zero
 from swjax.measures._solids import Shell
 
 _ROLL_START, _ROLL_END = 1.5 * np.pi, 4.5 * np.pi

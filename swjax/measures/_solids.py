@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from swjax._checks import as_count
+from swjax._trees import as_pytree
 from swjax._types import AnyKey
 from swjax.directions import sample_directions
-from swjax.measures._base import Measure, as_pytree, at_least_zero, positive
+from swjax.measures._base import Measure, at_least_zero, positive
 
 
 @as_pytree()

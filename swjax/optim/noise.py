@@ -7,14 +7,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import ArrayLike
 
-from swjax.optim._arguments import (
-    ScalarOrSchedule,
-    canonical_key,
-    check_key,
-    check_leaves_can_move,
-    check_scalar,
-    value_at,
-)
+from swjax._keys import canonical_key, check_key
+from swjax._trees import check_floating_leaves
+from swjax.optim._arguments import ScalarOrSchedule, check_scalar, value_at
 
 
 class GaussianNoiseState(NamedTuple):
@@ -82,7 +77,7 @@ def add_gaussian_noise(
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any):
         del params, extra_args
-        check_leaves_can_move("updates", updates)
+        check_floating_leaves("updates", updates)
         updates = jax.tree.map(jnp.asarray, updates)
         rng_key, sample_key = jax.random.split(state.rng_key)
         noise = optax.tree.random_like(sample_key, updates, jax.random.normal)

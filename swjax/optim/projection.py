@@ -8,12 +8,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
-from swjax.optim._arguments import (
-    ScalarOrSchedule,
-    check_leaves_can_move,
-    check_scalar,
-    value_at,
-)
+from swjax._trees import check_floating_leaves
+from swjax.optim._arguments import ScalarOrSchedule, check_scalar, value_at
 
 # The text of optax._src.base.NO_PARAMS_MSG, which Optax does not export.
 _NO_PARAMS = (
@@ -125,7 +121,7 @@ def project_onto_ball(params: PyTree, radius: Any, center: PyTree | None = None)
     if callable(radius):
         raise TypeError("radius must be a number here; keep_params_in_ball accepts a schedule.")
     check_scalar("radius", radius, allow_zero=True, allow_inf=True)
-    check_leaves_can_move("params", params)
+    check_floating_leaves("params", params)
     center = None if center is None else _centre_like(center, params)
     wide = jax.tree.map(_at_least_float32, params)
     inside, projected = _to_ball(wide, radius, center)
@@ -193,8 +189,8 @@ def keep_params_in_ball(
         del extra_args
         if params is None:
             raise ValueError(_NO_PARAMS)
-        check_leaves_can_move("updates", updates)
-        check_leaves_can_move("params", params)
+        check_floating_leaves("updates", updates)
+        check_floating_leaves("params", params)
         middle = None if center is None else _centre_like(center, params)
         moved = jax.tree.map(lambda p, u: _at_least_float32(p) + u, params, updates)
         inside, projected = _to_ball(moved, value_at(radius, state.count), middle)

@@ -16,8 +16,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from swjax._checks import as_real_array
+from swjax._trees import as_pytree
 from swjax.flows.particles.peaks import Peak, largest_magnitude, values_and_gradients
-from swjax.measures._base import as_pytree
 
 
 @runtime_checkable

@@ -10,9 +10,9 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from swjax._checks import as_count
+from swjax._trees import as_pytree
 from swjax.flows.particles.features import FeatureBounds
 from swjax.flows.particles.peaks import Peak, largest_magnitude, values_and_gradients
-from swjax.measures._base import as_pytree
 
 
 @as_pytree()

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from swjax._checks import as_count
+from swjax._trees import as_pytree
 from swjax._types import AnyKey
 from swjax.flows.particles.cloud import Particles, as_particles, weights_and_positions
 from swjax.flows.particles.features import Atoms, KernelFeatures, KernelLeastSquares, LeastSquares
@@ -21,7 +22,6 @@ from swjax.flows.particles.neurons import (
     relu_kernel,
 )
 from swjax.flows.particles.problem import ParticleProblem, check_positive
-from swjax.measures._base import as_pytree
 
 
 class Activation(NamedTuple):

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from swjax._trees import as_pytree
 from swjax.flows.particles.features import Atoms
 from swjax.flows.particles.peaks import Peak, largest_magnitude, values_and_gradients
-from swjax.measures._base import as_pytree
 
 
 @as_pytree("inputs")

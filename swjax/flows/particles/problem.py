@@ -21,9 +21,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from swjax._checks import is_concrete
+from swjax._trees import as_pytree
 from swjax.flows.particles.cloud import Particles
 from swjax.flows.particles.features import ConvexLoss, PointwiseFeatures
-from swjax.measures._base import as_pytree
 
 
 @as_pytree("features", "loss", "penalty")

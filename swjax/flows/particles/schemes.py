@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from swjax._checks import is_concrete
+from swjax._trees import as_pytree
 from swjax.flows.particles.cloud import Particles
 from swjax.flows.particles.features import LeastSquares
 from swjax.flows.particles.problem import ParticleProblem, check_positive, soft_threshold
-from swjax.measures._base import as_pytree
 
 
 @runtime_checkable
