@@ -96,7 +96,7 @@ def diagnose(
 
     Args:
         losses: `(num_steps,)`, the sample losses of one run, as `Run.losses`.
-        diverged_at: `Run.status.diverged_at`; -1 for never.
+        diverged_at: `Run.status.diverged_at`, a number; -1 for never.
         gradient_norms: `(num_steps,)`, the norms of the sample gradients of the same steps. None:
             not recorded.
         target_loss: the loss that a good run reaches, a float: for minibatches of `n` points, the

@@ -25,7 +25,8 @@ def sphere_moment(dim: int, p: float | int) -> float:
         A float.
 
     Raises:
-        ValueError: if `dim < 1` or `p < 0`.
+        ValueError: if `dim < 1`, or `p` is negative, infinite or NaN.
+        TypeError: if `dim` is not an integer or `p` not a number.
 
     >>> round(sphere_moment(3, 1), 6), round(sphere_moment(5, 2), 6)
     (0.5, 0.2)

@@ -144,6 +144,10 @@ def indices(num: int) -> Discrete:
     Returns:
         A `Discrete` with points of shape `(num, 1)`.
 
+    Raises:
+        ValueError: if `num` is less than 1.
+        TypeError: if `num` is not an integer.
+
     >>> print(indices(3).points.T)
     [[0. 1. 2.]]
     """
@@ -163,6 +167,10 @@ def discretize(measure: Measure, key: AnyKey, num_atoms: int) -> Discrete:
 
     Returns:
         A `Discrete` with points of shape `(num_atoms, dim)`.
+
+    Raises:
+        ValueError: if `num_atoms` is less than 1.
+        TypeError: if `num_atoms` is not an integer.
 
     >>> import jax
     >>> from swjax.measures import ball

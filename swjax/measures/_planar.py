@@ -92,6 +92,10 @@ def moons(noise: float | int = 0.1) -> Measure:
     Returns:
         A measure in dimension 2.
 
+    Raises:
+        ValueError: if `noise` is negative, infinite or NaN.
+        TypeError: if `noise` is not a number.
+
     >>> moons().mean.tolist()
     [0.5, 0.25]
     """
@@ -155,6 +159,10 @@ def swiss_roll(noise: float | int = 0.05) -> Measure:
     Returns:
         A measure in dimension 2.
 
+    Raises:
+        ValueError: if `noise` is negative, infinite or NaN.
+        TypeError: if `noise` is not a number.
+
     >>> swiss_roll(noise=0.25).radius
     1.25
     """
@@ -212,6 +220,10 @@ def checkerboard(cells: int = 4) -> Measure:
 
     Returns:
         A measure in dimension 2.
+
+    Raises:
+        ValueError: if `cells` is less than 2.
+        TypeError: if `cells` is not an integer.
 
     >>> print(checkerboard(2).covariance.round(4))
     [[0.3333 0.25  ]

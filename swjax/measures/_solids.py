@@ -93,6 +93,10 @@ def ball(dim: int, radius: float | int = 1.0) -> Measure:
     Returns:
         A measure with mean 0 and covariance `radius^2 / (dim + 2)` times the identity.
 
+    Raises:
+        ValueError: if `dim` is less than 1, or `radius` is not positive and finite.
+        TypeError: if `dim` is not an integer or `radius` not a number.
+
     >>> ball(2, radius=2.0).radius
     2.0
     """
@@ -109,6 +113,11 @@ def ring(dim: int = 2, inner: float | int = 0.8, outer: float | int = 1.0) -> Me
 
     Returns:
         A measure with mean 0.
+
+    Raises:
+        ValueError: if `dim` is less than 1, `outer` is not positive and finite, or `inner` is
+            negative or larger than `outer`.
+        TypeError: if `dim` is not an integer or a radius not a number.
 
     >>> ring(inner=1.0).covariance.tolist()
     [[0.5, 0.0], [0.0, 0.5]]
@@ -128,6 +137,10 @@ def cube(dim: int, half_width: float | int = 1.0) -> Measure:
 
     Returns:
         A measure with mean 0 and covariance `half_width^2 / 3` times the identity.
+
+    Raises:
+        ValueError: if `dim` is less than 1, or `half_width` is not positive and finite.
+        TypeError: if `dim` is not an integer or `half_width` not a number.
 
     >>> round(cube(2).radius, 6)
     1.414214

@@ -33,7 +33,7 @@ def spurious_identity(t: ArrayLike, relu: Callable[[Array], Array] = jax.nn.relu
         relu: the activation, for instance `functools.partial(swjax.kinks.relu, at_zero=0.5)`.
 
     Returns:
-        t, with a derivative that is wrong at 0 unless relu'(0) = 1/2.
+        The same numbers, with a derivative that is wrong at 0 unless relu'(0) = 1/2.
 
     Example:
         >>> float(spurious_identity(2.0)), float(jax.grad(spurious_identity)(0.0))
@@ -51,7 +51,7 @@ def spurious_zero(t: ArrayLike, relu: Callable[[Array], Array] = jax.nn.relu) ->
         relu: the activation.
 
     Returns:
-        Zeros, with a derivative that is 1 at 0 in JAX, where relu'(0) = 0.
+        Zeros of the same shape, with a derivative that is 1 at 0 in JAX, where relu'(0) = 0.
 
     Example:
         >>> float(spurious_zero(2.0)), float(jax.grad(spurious_zero)(0.0))
@@ -62,7 +62,14 @@ def spurious_zero(t: ArrayLike, relu: Callable[[Array], Array] = jax.nn.relu) ->
 
 
 def lp_margin(point: Float[Array, "2"]) -> Float[Array, ""]:
-    """h(x, y) = -3x + y + 2, whose sign decides the solution of the linear program."""
+    """h(x, y) = -3x + y + 2, whose sign decides the solution of the linear program.
+
+    Args:
+        point: (x, y), shape `(2,)`.
+
+    Returns:
+        Scalar.
+    """
     return -3 * point[0] + point[1] + 2
 
 

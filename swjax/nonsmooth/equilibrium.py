@@ -25,6 +25,9 @@ def monotone_matrix(
     Returns:
         W, `(n, n)`.
 
+    Raises:
+        ValueError: if the margin is not positive.
+
     Reference:
         Winston and Kolter, "Monotone operator equilibrium networks", NeurIPS 2020.
     """

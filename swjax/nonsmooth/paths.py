@@ -34,6 +34,7 @@ def sample_polygon(
 
     Raises:
         ValueError: if there are fewer than two vertices.
+        TypeError: if the parameters are not of floating point type.
 
     Example:
         >>> import jax, jax.numpy as jnp

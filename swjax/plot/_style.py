@@ -59,7 +59,15 @@ def figure_style() -> Iterator[None]:
 
 
 def axes_or_new(ax: Axes | None, height: float | None = None) -> Axes:
-    """The given Axes, or one on a new figure of some height in inches, both dressed alike."""
+    """The given Axes, or one on a new figure, both dressed alike.
+
+    Args:
+        ax: where to draw; on a new figure if None.
+        height: of the new figure, in inches; the usual one by default.
+
+    Returns:
+        The Axes.
+    """
     if ax is None:
         figure, ax = plt.subplots(layout="constrained")
         if height is not None:

@@ -70,6 +70,10 @@ def order_plot(
     Returns:
         The Axes.
 
+    Raises:
+        ValueError: the results have no `distance`, or several arms and none is chosen; or, where
+            the order is fitted, a distance is not positive.
+
     >>> import numpy as np
     >>> steps = np.array([0.1, 0.05, 0.025])
     >>> distance = np.sqrt(steps)[:, None] * np.array([[0.9, 1.0, 1.1, 1.0]])
@@ -133,6 +137,9 @@ def fluctuation_constant(
     Returns:
         The Axes.
 
+    Raises:
+        ValueError: the results have no `distance`, or several arms and none is chosen.
+
     >>> import numpy as np
     >>> from swjax.plot import as_results
     >>> distance = np.sqrt([0.1, 0.05])[:, None, None] * np.ones((2, 8, 3))
@@ -192,7 +199,8 @@ def paired_differences(
         The Axes.
 
     Raises:
-        ValueError: there are fewer than two arms, or none of the baseline's name.
+        ValueError: the results do not hold the variable, there are fewer than two arms, or none of
+            the baseline's name.
 
     >>> import numpy as np
     >>> from swjax.plot import as_results

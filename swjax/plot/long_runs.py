@@ -61,7 +61,7 @@ def critical_quantiles(
         The Axes.
 
     Raises:
-        ValueError: the results hold none of the variables.
+        ValueError: the results hold none of the variables, or several arms and none is chosen.
 
     >>> import numpy as np
     >>> from swjax.plot import as_results
@@ -125,6 +125,9 @@ def rarity(
     Returns:
         The Axes.
 
+    Raises:
+        ValueError: the results do not hold such a distance, or several arms and none is chosen.
+
     >>> import numpy as np
     >>> from swjax.plot import as_results
     >>> distance = np.sqrt([0.1, 0.05])[:, None, None] * np.ones((2, 8, 1))
@@ -180,6 +183,9 @@ def residual_distribution(
     Returns:
         The Axes.
 
+    Raises:
+        ValueError: the results do not hold the variable, or several arms and none is chosen.
+
     >>> import numpy as np
     >>> from swjax.plot import as_results
     >>> residual = np.abs(np.random.default_rng(0).normal(size=(2, 8, 3)))
@@ -231,6 +237,9 @@ def distance_over_time(
 
     Returns:
         The Axes.
+
+    Raises:
+        ValueError: the results do not hold such a distance, or several arms and none is chosen.
 
     >>> import numpy as np
     >>> from swjax.plot import as_results

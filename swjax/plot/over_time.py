@@ -54,6 +54,9 @@ def paths_against_flow(
     Returns:
         The Axes.
 
+    Raises:
+        ValueError: the results have no `distance`, or several arms and none is chosen.
+
     >>> import numpy as np
     >>> from swjax.plot import as_results
     >>> distance = np.ones((2, 8, 3)) * np.array([0.0, 1.0, 0.5])
@@ -101,6 +104,9 @@ def loss_against_time(
 
     Returns:
         The Axes.
+
+    Raises:
+        ValueError: the results do not hold the variable, or not the arm or step size asked for.
 
     >>> import numpy as np
     >>> from swjax.plot import as_results
@@ -158,7 +164,7 @@ def norms_in_ball(
         The Axes.
 
     Raises:
-        ValueError: `radii` misses an arm.
+        ValueError: the results have no `max_norm` or not the step size, or `radii` misses an arm.
 
     >>> import numpy as np
     >>> from swjax.plot import as_results

@@ -43,6 +43,9 @@ def exceedance_probability(
     Returns:
         The Axes.
 
+    Raises:
+        ValueError: a row of distances is empty, or the threshold is not finite.
+
     >>> import numpy as np
     >>> distances = np.outer([1.0, 0.5], np.linspace(0, 1, 40))
     >>> ax = exceedance_probability([0.1, 0.05], distances, 0.4, rare=0.05)
@@ -86,6 +89,10 @@ def limit_as_steps_vanish(
 
     Returns:
         The Axes.
+
+    Raises:
+        ValueError: fewer than two runs are finite at a step size; or, where a curve is fitted, two
+            step sizes are equal or one is not positive.
 
     >>> import numpy as np
     >>> steps = np.array([0.4, 0.2, 0.1])
@@ -181,6 +188,10 @@ def several_orders(
 
     Returns:
         The Axes.
+
+    Raises:
+        ValueError: there are not three step sizes with two finite runs each, or a step size or a
+            distance is not positive.
 
     >>> import numpy as np
     >>> steps, runs = np.array([[0.1], [0.05], [0.025]]), np.array([[0.9, 1.0, 1.1]])
