@@ -213,6 +213,10 @@ def test_the_relative_difference_has_the_interval_of_a_ratio():
     assert 362 <= covered <= 397
     with pytest.raises(ValueError, match=r"got \(3,\), \(2,\)"):
         relative_difference(np.ones(3), np.ones(2))
+    with pytest.raises(ValueError, match=r"mean of b is zero.*paired_difference"):
+        relative_difference([1.0, 2.0], [0.0, 0.0])
+    with pytest.raises(ValueError, match=r"two pairs that are finite; 1 of 2"):
+        relative_difference([1.0, np.nan], [1.0, 1.0])
 
 
 def test_the_bootstrap_interval_of_a_mean_approaches_the_normal_one():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from swjax.convergence import extrapolate_to_zero, integrated_autocorrelation_time
 
@@ -102,12 +103,88 @@ def test_the_interval_of_a_limit_covers_as_often_as_it_says(shared):
     assert 362 <= covered <= 397
 
 
-def test_degree_zero_is_the_mean_weighted_by_precision():
-    rng = np.random.default_rng(2)
-    values = rng.normal(size=(4, 50)) * np.array([[1], [2], [3], [4]])
-    found = extrapolate_to_zero(STEPS, values, degree=0)
-    weights = 1 / values.var(axis=1, ddof=1)
-    assert found.limit == pytest.approx(np.average(values.mean(axis=1), weights=weights))
+def exponential(rng, repetitions):
+    """As skewed as the square of a distance in the plane, independent over step sizes."""
+    return rng.exponential(size=(6, repetitions))
+
+
+def shared_draws(rng, repetitions):
+    """Common random numbers: what the step sizes share is a hundred times what they do not."""
+    return 1 + rng.normal(size=(1, repetitions)) + 0.01 * rng.normal(size=(6, repetitions))
+
+
+@pytest.mark.parametrize("degree", [0, 1])
+@pytest.mark.parametrize("repetitions", [8, 16, 64])
+@pytest.mark.parametrize("draw", [exponential, shared_draws])
+def test_skewed_and_shared_values_are_covered_and_misfits_are_rare(draw, repetitions, degree):
+    rng, trials, covered, missed = np.random.default_rng(5), 400, 0, 0
+    steps = 2.0 ** -np.arange(1, 7)
+    for _ in range(trials):
+        found = extrapolate_to_zero(steps, draw(rng, repetitions), degree=degree)
+        covered += found.low <= 1 <= found.high
+        missed += found.misfit < 0.05
+    # 3.5 standard errors of a binomial; and Student's law and that of Hotelling are those of
+    # normal values: exponential ones cost both up to 2 %, over 10000 trials.
+    slack = 3.5 * (0.05 * 0.95 / trials) ** 0.5
+    skewness = 0.02 if draw is exponential else 0.0
+    assert 0.95 - slack - skewness < covered / trials < 0.95 + slack
+    assert 0.05 - slack < missed / trials < 0.05 + slack + skewness
+
+
+def test_a_trend_that_shared_draws_show_is_a_misfit_of_the_mean():
+    steps, rng = 2.0 ** -np.arange(1, 7), np.random.default_rng(0)
+    together = (1 + 0.3 * steps)[:, None] + shared_draws(rng, 200)
+    assert extrapolate_to_zero(steps, together, degree=0).misfit < 1e-12
+    assert extrapolate_to_zero(steps, together, degree=1).misfit > 0.01
+    # The same trend below independent noise of the same size cannot be seen.
+    apart = (1 + 0.3 * steps)[:, None] + rng.normal(size=(6, 200))
+    assert extrapolate_to_zero(steps, apart, degree=0).misfit > 0.01
+
+
+def test_a_misfit_is_found_as_often_as_the_noncentral_law_says():
+    rng, trials, num, noise = np.random.default_rng(6), 400, 30, 0.2
+    bend = 4.0 * STEPS**2
+    found = [
+        extrapolate_to_zero(STEPS, (1 + STEPS + bend)[:, None] + noise * rng.normal(size=(4, num)))
+        for _ in range(trials)
+    ]
+    line = np.polynomial.polynomial.polyfit(STEPS, bend, 1)
+    rest = bend - np.polynomial.polynomial.polyval(STEPS, line)
+    noncentral = scipy.stats.ncf(2, num - 2, num * np.sum(rest**2) / noise**2)
+    power = noncentral.sf(scipy.stats.f(2, num - 2).ppf(0.95))
+    assert 0.3 < power < 0.9
+    share = np.mean([each.misfit < 0.05 for each in found])
+    assert abs(share - power) < 4 * (power * (1 - power) / trials) ** 0.5
+
+
+def test_with_few_repetitions_the_next_power_is_tested():
+    bent = 1 + STEPS[:, None] ** 2 + 1e-4 * np.random.default_rng(7).normal(size=(4, 3))
+    assert extrapolate_to_zero(STEPS, bent).misfit < 0.01
+    cubic = STEPS[:, None] ** 3 - np.mean(STEPS**3) + 1e-4 * np.array([[-1.0, 1.0]])
+    assert 0 <= extrapolate_to_zero(STEPS, cubic).misfit <= 1
+
+
+def test_weights_are_those_given_and_equal_by_default():
+    values = np.random.default_rng(2).normal(size=(4, 50))
+    means = values.mean(axis=1)
+    assert extrapolate_to_zero(STEPS, values, degree=0).limit == pytest.approx(means.mean())
+    weighted = extrapolate_to_zero(STEPS, values, degree=0, weights=3 * STEPS)
+    assert weighted.limit == pytest.approx(np.average(means, weights=STEPS))
+    line = extrapolate_to_zero(STEPS, values, weights=STEPS)
+    # NumPy's weights multiply the residuals.
+    expected = np.polynomial.polynomial.polyfit(STEPS, means, 1, w=np.sqrt(STEPS))
+    np.testing.assert_allclose(line.coefficients, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("num", [2, 3, 5])
+def test_values_without_spread_have_a_limit_without_an_interval(num):
+    found = extrapolate_to_zero(STEPS, np.ones((4, num)))
+    assert (found.limit, found.standard_error) == (pytest.approx(1), pytest.approx(0, abs=1e-12))
+    assert found.misfit == 1
+    curved = extrapolate_to_zero(STEPS, np.repeat(STEPS[:, None] ** 2, num, axis=1))
+    assert curved.misfit == 0
+    whole = extrapolate_to_zero(STEPS, np.ones((4, num)), degree=3)
+    assert np.isnan(whole.misfit)
 
 
 def test_a_degree_that_is_too_low_is_seen():
@@ -125,6 +202,9 @@ def test_limits_refuse_what_they_cannot_use():
         extrapolate_to_zero([0.1, 0.1, 0.2, 0.3], values)
     with pytest.raises(ValueError, match="got"):
         extrapolate_to_zero(STEPS, np.ones(4))
+    for weights in (np.ones(3), [1.0, 1.0, 0.0, 1.0], [1.0, np.nan, 1.0, 1.0]):
+        with pytest.raises(ValueError, match="one positive number per step size"):
+            extrapolate_to_zero(STEPS, values, weights=weights)
     values = np.where(np.eye(4)[:, :3] > 0, np.nan, values)
     with pytest.raises(ValueError, match="0 of 3 are"):
         extrapolate_to_zero(STEPS, values)

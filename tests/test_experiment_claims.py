@@ -9,7 +9,9 @@ from swjax.experiment.build import build
 from swjax.experiment.cell import flat_rows
 from swjax.experiment.claims import summarize
 from swjax.experiment.claims_closed_form import closed_form_claims
+from swjax.experiment.claims_extrapolated import extrapolated_claim
 from swjax.experiment.claims_flow import flow_claims
+from swjax.experiment.claims_limits import limit_claims
 from swjax.experiment.claims_training import (
     final_losses,
     half_times,
@@ -169,6 +171,75 @@ def test_deviations_are_held_against_the_closed_form(changes, subject, verdict):
     assert claim_about(subject, claims)["verdict"] == verdict
     assert all(m["time"] == 0.4 for m in measurements)
     assert all(m["exact"] > 0 for m in measurements)
+
+
+# --- limits ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limit", "bend", "verdict"),
+    [(1.0, 0.0, "holds"), (1.2, 0.0, "fails"), (1.0, 9.0, "undecided"), (1.2, 9.0, "undecided")],
+)
+def test_a_polynomial_that_misses_the_means_leaves_its_limit_undecided(limit, bend, verdict):
+    study = flow(f"step_sizes={STEPS}")
+    size, rng = np.array(STEPS)[:, None], np.random.default_rng(0)
+    shares = limit + size + bend * size**2 + 0.1 * rng.normal(size=(4, 400))
+    found = extrapolated_claim(study, "text", shares, degree=1, tolerance=0.05, note="Last.")
+    assert found["verdict"] == verdict
+    assert found["note"].endswith("Last.")
+    assert ("do not agree on a line" in found["note"]) == (bend > 0)
+
+
+def test_independent_runs_that_diverged_cost_no_more_columns_than_they_must():
+    shares = 1 + 0.01 * np.random.default_rng(0).normal(size=(4, 40))
+    shares[0, :10], shares[1, 10:20], shares[2, 20:30], shares[3, 30:] = (np.nan,) * 4
+    judge = lambda study: extrapolated_claim(study, "text", shares, degree=1, tolerance=0.05)
+    assert judge(flow(f"step_sizes={STEPS}"))["verdict"] == "holds"
+    shared = judge(flow(f"step_sizes={STEPS}", "common_random_numbers=true"))
+    assert shared["verdict"] == "undecided"
+    assert "0 of 40 are" in shared["note"]
+
+
+def bias_order(study, paths):
+    """The claim about the order of paths (step size, repetition) along one parameter."""
+    times = ("arm", "time")
+    dataset = xr.Dataset(
+        {
+            "distance": (
+                ("arm", "step_size", "repetition", "time"),
+                np.abs(paths)[None, ..., None],
+            ),
+            "path": (
+                ("arm", "step_size", "repetition", "time", "parameter"),
+                paths[None, ..., None, None],
+            ),
+            "diverged_at": (("arm", "step_size", "repetition"), np.full((1, *paths.shape), -1)),
+            "flow_path": (("time", "parameter"), np.zeros((1, 1))),
+            "limit_fluctuation": (times, np.ones((1, 1))),
+            "limit_bias": ((*times, "parameter"), np.ones((1, 1, 1))),
+        },
+        coords={"arm": ["sgd"], "step_size": list(study.step_sizes), "time": [1.0]},
+    )
+    return claim_about("bias of order 1", limit_claims(study, dataset, "sgd")[0])
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_order_of_a_bias_is_covered_with_few_runs(shared):
+    study = flow(
+        f"step_sizes={STEPS}",
+        f"common_random_numbers={str(shared).lower()}",
+        "record.path=true",
+        "expect={limits: {bias_order: 0.1}}",
+    )
+    size, rng, num, covered, trials = np.array(STEPS)[:, None], np.random.default_rng(0), 4, 0, 300
+    for _ in range(trials):
+        noise = rng.normal(size=(1 if shared else 4, num))
+        found = bias_order(
+            study, size + 0.2 * size * noise + 0.1 * size * rng.normal(size=(4, num))
+        )
+        covered += found["low"] <= 1 <= found["high"]
+    # Four runs: a normal interval would cover 86 % of the time. 3.5 standard errors of a binomial.
+    assert abs(covered / trials - 0.95) < 3.5 * (0.05 * 0.95 / trials) ** 0.5
 
 
 # --- comparing schemes ----------------------------------------------------------------------------

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import ArrayLike, Float
+from jaxtyping import ArrayLike, Bool, Float
 
 from swjax.convergence.intervals import mean_interval
+
+# What is smaller than this share of the largest value is rounding error.
+_ROUNDING = 1e-12
 
 
 class Extrapolation(NamedTuple):
@@ -24,8 +27,9 @@ class Extrapolation(NamedTuple):
         coefficients: `(degree + 1,)`, the fitted polynomial, the constant first.
         means: `(k,)`, the mean at each step size, in the order given.
         errors: `(k,)`, their standard errors.
-        misfit: probability that a polynomial of this degree is missed at least so far by means with
-            these errors; near 0 when the degree is too low. NaN where it passes through all.
+        misfit: probability that means of values around a polynomial of this degree miss every such
+            polynomial at least so far; near 0 when the degree is too low. NaN where a polynomial
+            passes through all means.
         num: number of repetitions used.
         num_left_out: number of repetitions left out because some value was not finite.
     """
@@ -47,27 +51,38 @@ def extrapolate_to_zero(
     values: ArrayLike | Sequence,
     *,
     degree: int = 1,
+    weights: ArrayLike | Sequence | None = None,
     level: float | int = 0.95,
 ) -> Extrapolation:
     """Fit a polynomial in the step size to means over repetitions, and read it off at zero.
 
-    Weighted least squares with the inverse variances of the means as weights. The limit is then a
-    fixed linear combination over step sizes of the values of each repetition, so that its interval
-    is Student's over repetitions; it is right also where repetition `i` uses the same draws at all
-    step sizes. With `degree = 0` it is the weighted mean over the step sizes.
+    Least squares with weights that are known beforehand. The limit is then a fixed linear
+    combination over step sizes of the values of each repetition, and its interval is Student's over
+    repetitions: exact for normal values, close for others, whatever the repetitions share between
+    step sizes. Weights that were estimated from the same values would break this: where values are
+    skewed, as squares are, a small mean comes with a small variance and would weigh most.
+
+    The misfit is Hotelling's test (Annals of Mathematical Statistics 2, 1931) that what is left of
+    every repetition after a polynomial has mean zero. It knows from the repetitions how the step
+    sizes vary together. Repetition `i` must therefore be one draw at all step sizes: with common
+    random numbers it is, and independent repetitions may be put side by side in any order. It
+    looks at the next `min(k - degree - 1, repetitions // 2)` powers of the step size.
 
     Args:
         step_sizes: `(k,)`, positive and different.
         values: `(k, repetitions)`; a repetition with a value that is not finite is left out.
         degree: degree of the polynomial, less than `k`.
+        weights: `(k,)`, positive, up to a factor; best are the inverse variances of the values, by
+            a model of them. Equal by default, as for a quantity that was divided by the power of
+            the step size that it is of.
         level: confidence level, in (0, 1).
 
     Returns:
         `Extrapolation(limit, low, high, ...)`, floats.
 
     Raises:
-        ValueError: if the shapes do not fit, the degree is negative or not below `k`, or fewer than
-            two repetitions are finite.
+        ValueError: if the shapes do not fit, the degree is negative or not below `k`, a weight is
+            not positive, or fewer than two repetitions are finite.
 
     >>> import numpy as np
     >>> steps = np.array([0.4, 0.2, 0.1])
@@ -76,9 +91,37 @@ def extrapolate_to_zero(
     >>> bool(found.low < 1 < found.high), bool(found.high - found.low < 0.05)
     (True, True)
     """
-    import scipy.special  # here, since it takes half a second to load
-
     steps, data = np.asarray(step_sizes, np.float64), np.asarray(values, np.float64)
+    weight = np.ones(steps.shape) if weights is None else np.asarray(weights, np.float64)
+    finite = _checked(steps, data, weight, degree)
+    data = data[:, finite]
+    num = data.shape[1]
+    scale = steps.max()
+    powers = np.vander(steps / scale, len(steps), increasing=True)
+    root = np.sqrt(weight / weight.max())
+    solve = np.linalg.pinv(powers[:, : degree + 1] * root[:, None]) * root[None]
+    means, errors = data.mean(axis=1), data.std(axis=1, ddof=1) / np.sqrt(num)
+    interval = mean_interval(solve[0] @ data, level=level)
+    basis = np.linalg.qr(powers)[0]
+    rest = basis[:, degree + 1 :][:, : num // 2]
+    return Extrapolation(
+        interval.estimate,
+        interval.low,
+        interval.high,
+        interval.standard_error,
+        solve @ means / scale ** np.arange(degree + 1),
+        means,
+        errors,
+        _probability_of_mean_zero(rest.T @ data, _ROUNDING * float(np.abs(data).max())),
+        num,
+        int((~finite).sum()),
+    )
+
+
+def _checked(
+    steps: np.ndarray, data: np.ndarray, weight: np.ndarray, degree: int
+) -> Bool[np.ndarray, " repetitions"]:
+    """Which repetitions are finite at every step size, or the reason why there is no limit."""
     if steps.ndim != 1 or data.ndim != 2 or len(steps) != len(data):
         raise ValueError(
             "step_sizes must be (k,) and values (k, repetitions); "
@@ -91,34 +134,42 @@ def extrapolate_to_zero(
             f"A polynomial of degree {degree} needs at least {max(degree, 0) + 1} step sizes and "
             f"degree >= 0; got {len(steps)} step sizes."
         )
-    finite = np.isfinite(data).all(axis=0)
+    if weight.shape != steps.shape or not (np.isfinite(weight).all() and np.all(weight > 0)):
+        raise ValueError(f"weights must be one positive number per step size, got {weight}.")
+    finite = np.asarray(np.isfinite(data).all(axis=0))
     if finite.sum() < 2:
         raise ValueError(
             f"An interval needs two repetitions that are finite at every step size; "
             f"{int(finite.sum())} of {data.shape[1]} are."
         )
-    data = data[:, finite]
-    num = data.shape[1]
-    means, errors = data.mean(axis=1), data.std(axis=1, ddof=1) / np.sqrt(num)
-    # A mean without any spread would have infinite weight.
-    weights = 1 / np.maximum(errors, 1e-9 * max(float(errors.max()), np.finfo(float).tiny)) ** 2
-    powers = np.vander(steps / steps.max(), degree + 1, increasing=True)
-    root = np.sqrt(weights / weights.max())
-    solve = np.linalg.pinv(powers * root[:, None]) * root[None]
-    scaled = solve @ means
-    interval = mean_interval(solve[0] @ data, level=level)
-    squares = float(np.sum(weights * (means - powers @ scaled) ** 2))
-    rest = len(steps) - degree - 1
-    misfit = float(scipy.special.chdtrc(rest, squares)) if rest else np.nan
-    return Extrapolation(
-        float(scaled[0]),
-        interval.low,
-        interval.high,
-        interval.standard_error,
-        scaled / steps.max() ** np.arange(degree + 1),
-        means,
-        errors,
-        misfit,
-        num,
-        int((~finite).sum()),
-    )
+    return finite
+
+
+def _probability_of_mean_zero(vectors: np.ndarray, rounding: float) -> float:
+    """Hotelling's test: how likely a mean at least so far from zero is, if the true one is zero.
+
+    Args:
+        vectors: `(q, repetitions)`, with fewer rows than columns.
+        rounding: lengths below this count as zero.
+
+    Returns:
+        A probability; NaN for `q = 0`. In directions without any spread a mean that is not zero is
+        impossible, and one that is zero says nothing.
+    """
+    import scipy.special  # here, since it takes half a second to load
+
+    if not len(vectors):
+        return np.nan
+    num = vectors.shape[1]
+    mean = vectors.mean(axis=1)
+    variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(vectors)))
+    along = axes.T @ mean
+    spread = variances > rounding**2
+    if np.any(np.abs(along[~spread]) > rounding):
+        return 0.0
+    if not spread.any():
+        return 1.0
+    rank = int(spread.sum())
+    squares = num * float(np.sum(along[spread] ** 2 / variances[spread]))
+    ratio = squares * (num - rank) / (rank * (num - 1))
+    return float(scipy.special.fdtrc(rank, num - rank, ratio))

@@ -97,7 +97,8 @@ def relative_difference(
     """The mean of paired differences `a - b` as a share of the mean of `b`, with its interval.
 
     The interval is that of the ratio of two means (delta method): the residuals
-    `a - (1 + ratio) b` carry its error.
+    `a - (1 + ratio) b` carry its error. The mean of `b` must be many of its standard errors away
+    from zero.
 
     Args:
         a: `(repetitions,)`.
@@ -108,7 +109,8 @@ def relative_difference(
         `Interval` of the ratio, floats.
 
     Raises:
-        ValueError: if the shapes differ, or fewer than two pairs are finite.
+        ValueError: if the shapes differ, fewer than two pairs are finite, or the mean of `b` is
+            zero.
 
     >>> found = relative_difference([1.1, 2.2, 3.3], [1.0, 2.0, 3.0])
     >>> round(found.estimate, 3)
@@ -118,9 +120,18 @@ def relative_difference(
     if first.shape != second.shape:
         raise ValueError(f"Pairs need two arrays of one shape, got {first.shape}, {second.shape}.")
     pairs = np.isfinite(first) & np.isfinite(second)
+    if pairs.sum() < 2:
+        raise ValueError(
+            f"An interval needs at least two pairs that are finite; {int(pairs.sum())} of "
+            f"{pairs.size} are."
+        )
     first, second = first[pairs], second[pairs]
-    mean = second.mean() if second.size else np.nan
-    ratio = (first - second).mean() / mean if second.size else np.nan
+    mean = second.mean()
+    if mean == 0:
+        raise ValueError(
+            "The mean of b is zero, and nothing is a share of zero: use paired_difference."
+        )
+    ratio = (first - second).mean() / mean
     spread = mean_interval((first - (1 + ratio) * second) / abs(mean), level=level)
     return Interval(
         float(ratio),

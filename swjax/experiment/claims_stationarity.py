@@ -4,22 +4,15 @@ import jax
 import numpy as np
 import xarray as xr
 
-from swjax.convergence import (
-    Extrapolation,
-    equivalence_verdict,
-    exceedance,
-    extrapolate_to_zero,
-    mean_interval,
-)
+from swjax.convergence import exceedance, mean_interval
 from swjax.experiment.build import build
 from swjax.experiment.claims_exceedance import decreasing_claim, rare_claim
+from swjax.experiment.claims_extrapolated import extrapolated_claim
 from swjax.experiment.critical_set import CriticalSet
 from swjax.experiment.order_claim import order_claim
 from swjax.experiment.statements import (
-    MISFIT,
     arm_prefix,
     at_most,
-    claim,
     counted_as_farther,
     left_out,
     measurement,
@@ -155,7 +148,8 @@ def _constant_claim(
     note = left_out(dataset, arm)
     if prediction.error:
         note = f"The closed form is known to {prediction.error:.1%}. {note}".strip()
-    return _share_claim(text, study, shares, 0 if prediction.is_exact else 1, tolerance, note)
+    degree = 0 if prediction.is_exact else 1
+    return extrapolated_claim(study, text, shares, degree=degree, tolerance=tolerance, note=note)
 
 
 def _gradient_claim(study: StationarityStudy, dataset: xr.Dataset, arm: str) -> dict:
@@ -198,58 +192,8 @@ def _noise_claim(
     assert expect is not None
     exact = np.array([high.value(size) - low.value(size) for size in study.step_sizes])
     shares = (values[0] - values[1]) / exact[:, None]
-    return _share_claim(text, study, shares, degree, expect.tolerance, note)
-
-
-def _share_claim(
-    text: str,
-    study: StationarityStudy,
-    shares: np.ndarray,
-    degree: int,
-    tolerance: float,
-    note: str,
-) -> dict:
-    """That shares of a closed form (step sizes, runs) are 1, in the mean or in the limit."""
-    try:
-        found = extrapolate_to_zero(study.step_sizes, shares, degree=degree)
-    except ValueError as error:
-        return undecided(text, 1.0, tolerance, f"{error} {note}".strip())
-    verdict = equivalence_verdict(found.low, found.high, 1.0, tolerance)
-    how = "Mean over step sizes weighted by precision"
-    if degree:
-        slope = found.coefficients[1]
-        how = f"Fitted line over step sizes, {found.limit:.4f} {slope:+.3g} alpha, at 0"
-    bad_fit = _misfit_note(found, degree)
-    if bad_fit and verdict == "holds":
-        verdict = "undecided"
-    return claim(
-        text,
-        estimate=found.limit,
-        low=found.low,
-        high=found.high,
-        expected=1.0,
-        tolerance=tolerance,
-        verdict=verdict,
-        note=" ".join(
-            filter(None, (f"{how}; by step size {_listed(study, found)}.", bad_fit, note))
-        ),
-    )
-
-
-def _listed(study: StationarityStudy, found: Extrapolation) -> str:
-    return ", ".join(
-        f"{mean:.3f} ± {2 * error:.3f} at {size:g}"
-        for mean, error, size in zip(found.means, found.errors, study.step_sizes, strict=True)
-    )
-
-
-def _misfit_note(found: Extrapolation, degree: int) -> str:
-    if not found.misfit < MISFIT:
-        return ""
-    what = "a line" if degree else "one value"
-    return (
-        f"The step sizes do not agree on {what} (probability {found.misfit:.1g}): leave out the "
-        "coarse ones."
+    return extrapolated_claim(
+        study, text, shares, degree=degree, tolerance=expect.tolerance, note=note
     )
 
 
