@@ -1,6 +1,7 @@
 """Checks that several modules need: what is known while JAX traces, and which types come in."""
 
 import operator
+from numbers import Real
 from typing import Any
 
 import jax
@@ -24,7 +25,7 @@ def as_real_array(name: str, value: ArrayLike) -> Array:
     Integer clouds are refused rather than converted: their derivatives do not exist, and libraries
     that keep integer arithmetic return wrong distances without a word.
     """
-    array = jnp.asarray(value)
+    array = jnp.asarray(float(value) if type(value) is int else value)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(
             f"{name} has dtype {array.dtype}; a floating-point array is expected. "
@@ -41,7 +42,7 @@ def working_dtype(*arrays: Array | None) -> jnp.dtype:
 
 def check_order(p: float | int) -> None:
     """Refuse an order p for which W_p is not a distance, and one that is not a plain number."""
-    if not isinstance(p, (int, float)) or isinstance(p, bool) or not 1 <= p < float("inf"):
+    if not isinstance(p, Real) or isinstance(p, bool) or not 1 <= p < float("inf"):
         raise ValueError(f"p = {p!r}, but the order must be a Python number with 1 <= p < inf.")
 
 

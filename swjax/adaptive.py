@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from numbers import Real
 from typing import NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
 
-from swjax._checks import as_count
+from swjax._checks import as_count, check_unit_length, is_concrete
 from swjax._types import AnyKey
 from swjax.controls import ControlVariate, known_means, num_controls
 from swjax.directions import sample_directions
@@ -70,7 +71,7 @@ def sw2_sq_adaptive(
     Raises:
         TypeError: As `sw2_sq`, and if `max_directions` is not an integer.
         ValueError: As `sw2_sq_estimate`, if `rtol` or `max_directions` is not positive, or if
-            `sample` does not return an array (L, d).
+            `sample` does not return an array (L, d) of unit vectors.
 
     Example:
         >>> x = jnp.array([[0.0, 0.0], [1.0, 0.0]])
@@ -81,7 +82,7 @@ def sw2_sq_adaptive(
     """
     num_controls(control_variate)
     max_directions = as_count("max_directions", max_directions)
-    if not isinstance(rtol, (int, float)) or not rtol > 0:
+    if not isinstance(rtol, Real) or not rtol > 0:
         raise ValueError(f"rtol = {rtol!r}; expected a positive number, like 0.01.")
     dim = jnp.shape(x)[-1] if jnp.ndim(x) else 1
     problem = checked_problem(x, y, jnp.eye(1, dim, dtype=jnp.float32), a, b)
@@ -89,6 +90,8 @@ def sw2_sq_adaptive(
         shape = jax.eval_shape(sample, key).shape
         if len(shape) != 2 or shape[1] != dim or 0 in shape:
             raise ValueError(f"sample(key) has shape {shape}; expected (L, {dim}).")
+        if is_concrete(key):
+            check_unit_length(sample(key))
     tolerance = jnp.asarray(rtol, problem.x.dtype)
     return _until_accurate(problem, key, tolerance, sample, control_variate, max_directions)
 
@@ -106,7 +109,7 @@ def _until_accurate(
     draw = sample or (lambda key: sample_directions(key, 1, dim))
     size = jax.eval_shape(draw, key).shape[0]
     num_parts = max(16, 256 // size)
-    known = known_means(problem, kind)
+    known = known_means(lax.stop_gradient(problem), kind)
 
     def one_round(k: Array) -> Moments:
         directions = jax.vmap(draw)(jax.random.split(jax.random.fold_in(key, k), num_parts))

@@ -62,14 +62,19 @@ def inner_levels(
     weights: Float[Array, "*batch n #C"], order: Int[Array, "*batch n C"]
 ) -> Float[Array, "*batch r C"]:
     """The distribution function at all points in ascending order but the last, where it is 1."""
-    sums = jnp.cumsum(take_rows(jnp.broadcast_to(weights, order.shape), order), axis=-2)
-    return _ascending(sums[..., :-1, :] / sums[..., -1:, :])
+    ordered = take_rows(jnp.broadcast_to(weights, order.shape), order)
+    sums = _ascending(jnp.cumsum(ordered, axis=-2), ordered > 0)
+    return sums[..., :-1, :] / sums[..., -1:, :]
 
 
 @jax.custom_jvp
-def _ascending(shares: Array) -> Array:
-    """Undo the rounding of sums that are added up in parallel: they may descend, or pass 1."""
-    return jnp.minimum(lax.cummax(shares, axis=shares.ndim - 2), 1)
+def _ascending(sums: Array, has_mass: Array) -> Array:
+    """Undo the rounding of sums that are added up in parallel.
+
+    They may descend, and move where a weight is zero: a point without mass would get some.
+    """
+    counted = jnp.where(has_mass | jnp.isnan(sums), sums, 0)
+    return lax.cummax(counted, axis=sums.ndim - 2)
 
 
 @_ascending.defjvp
@@ -98,7 +103,7 @@ def equal_staircase(n: int, m: int, lanes: int, dtype: jnp.dtype) -> Staircase:
         gaps = _gaps(take_rows(both, order), n * m)
         order, mass = order.astype(jnp.int32), gaps.astype(dtype)
     in_lanes = lambda column: jnp.broadcast_to(column, (column.shape[0], lanes))
-    return Staircase(in_lanes(order), in_lanes(mass / (n * m)), n)
+    return Staircase(in_lanes(order), in_lanes(mass / float(n * m)), n)
 
 
 def _gaps(levels: Array, total: int) -> Array:

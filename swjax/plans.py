@@ -286,9 +286,8 @@ def _slices(problem: Problem) -> _Slices:
 
 def _weights(problem: Problem) -> tuple[Float[Array, "n"], Float[Array, "m"]]:
     equal = lambda cloud: jnp.full(cloud.shape[0], 1 / cloud.shape[0], cloud.dtype)
-    a = equal(problem.x) if problem.a is None else problem.a
-    b = equal(problem.y) if problem.b is None else problem.b
-    return a, b
+    normal = lambda weights, cloud: equal(cloud) if weights is None else weights / jnp.sum(weights)
+    return normal(problem.a, problem.x), normal(problem.b, problem.y)
 
 
 @jax.jit

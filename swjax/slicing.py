@@ -126,11 +126,17 @@ def _block_share(problem: Problem, k: Array, size: int, p: float) -> Float[Array
     return jnp.sum(jnp.where(new, _costs(block, p), 0)) / problem.directions.shape[0]
 
 
+def _zero(problem: Problem) -> Float[Array, ""]:
+    """Zero, which under shard_map varies over the devices as the sum that starts from it does."""
+    first = (part[(0,) * part.ndim] for part in problem if part is not None)
+    return jnp.zeros_like(sum(first))
+
+
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def _chunked_mean_cost(problem: Problem, p: float, chunk_size: int) -> Float[Array, ""]:
     _, size, blocks = _blocks(problem, chunk_size)
     add = lambda total, k: (total + _block_share(problem, k, size, p), None)
-    return lax.scan(add, jnp.zeros((), problem.x.dtype), blocks)[0]
+    return lax.scan(add, _zero(problem), blocks)[0]
 
 
 @partial(_chunked_mean_cost.defjvp, symbolic_zeros=True)
@@ -146,7 +152,7 @@ def _chunked_mean_cost_jvp(p, chunk_size, primals, tangents):
     def add(total, k):
         return jax.tree.map(jnp.add, total, jax.value_and_grad(share)(moving, k)), None
 
-    zero = (jnp.zeros((), problem.x.dtype), jax.tree.map(jnp.zeros_like, moving))
+    zero = (_zero(problem), jax.tree.map(jnp.zeros_like, moving))
     (value, gradient), _ = lax.scan(add, zero, blocks)
     dot = partial(jnp.vdot, precision=lax.Precision.HIGHEST)
     return value, sum(dot(gradient[name], tangent[name]) for name in tangent)

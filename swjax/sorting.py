@@ -240,9 +240,12 @@ def _apart(function: Callable[..., Any], *arrays: Array) -> Any:
         return function(*arrays)
 
     def held(*arrays):
-        last_bit = _ordered_bits(arrays[0]).reshape(-1)[0] & 1
+        first = arrays[0][(0,) * arrays[0].ndim]
+        last_bit = _ordered_bits(first) & 1
         shapes = jax.eval_shape(function, *arrays)
-        never = lambda *_: jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+        # Made of the input, so that under shard_map it varies over the devices as the result does.
+        filled = lambda shape: jnp.broadcast_to(last_bit.astype(shape.dtype), shape.shape)
+        never = lambda *_: jax.tree.map(filled, shapes)
         return lax.cond(last_bit < 2, function, never, *arrays)
 
     return lax.platform_dependent(*arrays, cpu=held, default=function)

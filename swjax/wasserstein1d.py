@@ -135,7 +135,7 @@ def _split_costs(x: Float[Array, "n L"], y: Float[Array, "m L"], p: float) -> Fl
     x, y = sort(x), sort(y)
     second = jnp.minimum(first + 1, m - 1)
     near, far = (_power(x - _take_shared_rows(y, row), p) for row in (first, second))
-    return jnp.sum(mass[0] * near + mass[1] * far, axis=0) / (n * m)
+    return jnp.sum(mass[0] * near + mass[1] * far, axis=0) / float(n * m)  # no int32
 
 
 def _take_shared_rows(values: Float[Array, "m L"], rows: Int[Array, "n"]) -> Float[Array, "n L"]:

@@ -174,6 +174,16 @@ def test_adaptive_estimates_end_at_the_limit_and_at_nan(x64):
     assert np.isnan(found.estimate.value)
 
 
+@pytest.mark.parametrize("kind", [None, "moments", "gaussian"])
+def test_adaptive_estimates_have_a_forward_derivative(kind):
+    x, y = (jax.random.normal(key, (6, 2)) for key in jax.random.split(jax.random.key(0)))
+    estimate = lambda x: (
+        swjax.sw2_sq_adaptive(x, y, jax.random.key(1), rtol=0.05, control_variate=kind).estimate
+    )
+    _, slope = jax.jvp(lambda x: estimate(x).value, (x,), (jnp.ones_like(x),))
+    assert abs(slope - jnp.sum(x.mean(0) - y.mean(0))) < 0.1  # a common motion moves the means
+
+
 def test_adaptive_estimates_stop_at_once_where_there_is_nothing_to_estimate():
     x, _, _ = with_truth(2)
     found = swjax.sw2_sq_adaptive(x, x, jax.random.key(0), rtol=0.01)

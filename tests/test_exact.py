@@ -113,6 +113,17 @@ def test_the_planar_value_is_the_quadrature_for_500_points_in_single_precision()
 
 
 @pytest.mark.slow
+def test_many_points_in_single_precision_have_the_value_and_gradient_of_double_precision():
+    x, y = np.random.default_rng(0).normal(size=(2, 2500, 2)).astype(np.float32)
+    found = jax.value_and_grad(sw2_sq_exact_2d)(x, y)
+    with jax.enable_x64(True):
+        exact = jax.value_and_grad(sw2_sq_exact_2d)(x.astype(float), y.astype(float))
+    np.testing.assert_allclose(found[0], exact[0], rtol=1e-5)
+    error = np.linalg.norm(np.asarray(found[1]) - np.asarray(exact[1]))
+    assert error < 1e-5 * np.linalg.norm(np.asarray(exact[1]))
+
+
+@pytest.mark.slow
 def test_500_points_take_less_than_two_seconds():
     """In a process of its own, since the tests compile without optimization; the best of five."""
     code = """
@@ -417,7 +428,16 @@ def test_large_gaussian_samples_come_close_to_the_law(x64):
         (lambda: exact.sw2_sq_homothety(jnp.zeros(3), 1.0, jnp.zeros(3)), r"shape \(n, d\)"),
         (lambda: sw2_sq_gaussians(jnp.zeros(2), 1.0, jnp.zeros(3), 1.0), "same shape"),
         (lambda: sw2_sq_gaussians(jnp.zeros(2), jnp.eye(3), jnp.zeros(2), 1.0), r"\(2, 2\)"),
-        (lambda: sw2_sq_gaussians(jnp.zeros(2), -1.0, jnp.zeros(2), 1.0), "variance is negative"),
+        (
+            lambda: sw2_sq_gaussians(jnp.zeros(2), -1.0, jnp.zeros(2), 1.0),
+            "smallest eigenvalue is -1",
+        ),
+        (
+            lambda: sw2_sq_gaussians(
+                jnp.zeros(2), jnp.array([[1.0, 5.0], [5.0, 1.0]]), jnp.zeros(2), 1.0
+            ),
+            "smallest eigenvalue is -4",
+        ),
         (
             lambda: sw2_sq_gaussians(jnp.zeros(2), jnp.tri(2), jnp.zeros(2), 1.0),
             "covariance_x must be symmetric",
@@ -447,6 +467,10 @@ def test_large_gaussian_samples_come_close_to_the_law(x64):
 def test_bad_input_is_refused(call, match):
     with pytest.raises(ValueError, match=match):
         call()
+
+
+def test_a_python_integer_is_a_number():
+    assert sw2_sq_gaussians(jnp.zeros(2), 4, jnp.zeros(2), 1) == 1
 
 
 def test_integer_clouds_are_refused():

@@ -211,6 +211,13 @@ def test_weights_may_be_traced_and_batched():
     assert np.all(np.asarray(batch[1]) == 1)
 
 
+@pytest.mark.parametrize("setting", [{"std": -1.0}, {"truncation": 0.0}])
+def test_a_mixture_needs_positive_numbers(setting):
+    centers = measures.Discrete(jnp.zeros((1, 2)))
+    with pytest.raises(ValueError, match=next(iter(setting))):
+        measures.TruncatedMixture(centers, **({"std": 1.0, "truncation": 3.0} | setting))
+
+
 def test_draws_are_differentiable_in_the_atoms():
     law = Discrete(jnp.array([[1.0], [2.0]]))
     total = lambda points: jnp.sum(Discrete(points).sample(jax.random.key(0), 100))

@@ -131,6 +131,19 @@ def test_potentials_solve_the_dual_problem_of_every_direction(x64, n, m, a, b, p
     np.testing.assert_allclose(value.mean(), swjax.sw_pow(x, y, DIRECTIONS, a, b, p=p), rtol=1e-12)
 
 
+def test_potentials_are_balanced_where_weights_sum_to_one_only_about():
+    x = np.arange(1000.0, dtype=np.float32)[:, None]
+    a, b = np.full(1000, 1.00009e-3, np.float32), np.full(1000, 1e-3, np.float32)
+    f, g = swjax.sliced_potentials(x, x + 5, jnp.eye(1), a, b)
+    np.testing.assert_allclose([f[0].mean(), g[0].mean()], 12.5, rtol=1e-3)
+
+
+def test_plans_of_many_points_of_equal_weight():
+    x, y = np.zeros((2**16, 1), np.float32), np.ones((2**15 + 1, 1), np.float32)
+    masses = swjax.sliced_plans(x, y, jnp.eye(1)).masses
+    np.testing.assert_allclose(masses.sum(), 1, rtol=1e-5)
+
+
 def test_the_derivative_of_the_loss_in_the_weights_is_the_potential(x64):
     (x, y), a, b = clouds(5, 6), jnp.asarray(random_weights(5)), jnp.asarray(random_weights(6, 2))
     f, g = sliced_potentials(x, y, DIRECTIONS, a, b, p=1.5)

@@ -175,9 +175,7 @@ def test_directions_have_an_error_estimate_that_covers_the_error(x64):
 def test_the_interval_of_two_directions_is_that_of_student(x64):
     loss = make_loss(np.random.default_rng(7), 2, (8, 9), n=5, apply=lambda u, x: x @ u)
     estimate = PopulationLoss(loss, jnp.eye(2)).estimate(jnp.array([[1.0, 0.5], [0.2, 0.4]]))
-    width = (
-        math.tan(0.95 * math.pi / 2) * estimate.standard_error
-    )  # Student's law of 1 degree
+    width = math.tan(0.95 * math.pi / 2) * estimate.standard_error  # Student's law of 1 degree
     np.testing.assert_allclose(estimate.interval()[1] - estimate.value, width, rtol=1e-6)
 
 

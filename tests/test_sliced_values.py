@@ -217,6 +217,23 @@ def test_weights_that_repeat_points_equal_repeated_points(x64):
     np.testing.assert_allclose(value, swjax.sw2_sq(np.repeat(x, counts, axis=0), y, theta), 1e-12)
 
 
+def test_points_of_weight_zero_count_for_nothing():
+    rng = np.random.default_rng(1000)
+    x, y, theta = problem(1000, 900, 2, 16, "float32")
+    a = np.append(weights(1000), np.zeros(300)).astype(np.float32)
+    among = rng.permutation(1300)  # heaps of points without weight, far away, anywhere in the list
+    far = np.concatenate([x, np.full((300, 2), 1e4, np.float32)])[among]
+    losses = lambda x, a: swjax.sw2_sq(x, y, theta, a)
+    value, (slope, _) = jax.value_and_grad(losses, argnums=(0, 1))(far, a[among])
+    np.testing.assert_allclose(value, reference(x, y, theta, a[:1000]), rtol=1e-4)
+    np.testing.assert_array_equal(slope[a[among] == 0], 0)
+
+
+def test_the_product_of_the_sizes_may_exceed_an_int32():
+    x, y = np.zeros((2**16, 1), np.float32), np.ones((2**15 + 1, 1), np.float32)
+    np.testing.assert_allclose(swjax.sw2_sq(x, y, np.ones((1, 1), np.float32)), 1, rtol=1e-6)
+
+
 # --- transformations ------------------------------------------------------------------------------
 
 
@@ -246,6 +263,20 @@ def test_vmap_reaches_weights_and_directions():
     values = jax.vmap(lambda a, t: swjax.sw2_sq(x, y, t[None], a))(a, theta[:3])
     expected = [swjax.sw2_sq(x, y, theta[i][None], a[i]) for i in range(3)]
     np.testing.assert_allclose(values, jnp.stack(expected), rtol=1e-6)
+
+
+@pytest.mark.parametrize("chunk_size", [None, 16])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_devices_may_share_a_batch_by_shard_map(weighted, chunk_size):
+    x, y, theta = problem(40, 40, 2, 32, "float32")
+    a = weights(40).astype(np.float32) if weighted else None
+    loss = jax.value_and_grad(lambda x: swjax.sw2_sq(x, y, theta, a, chunk_size=chunk_size))
+    mesh = jax.make_mesh((1,), ("clouds",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = jax.sharding.PartitionSpec("clouds")
+    batch = lambda clouds: jax.lax.map(loss, clouds)
+    shared = jax.jit(jax.shard_map(batch, mesh=mesh, in_specs=spec, out_specs=spec))
+    for found, expected in zip(shared(x[None]), loss(x), strict=True):
+        np.testing.assert_allclose(found[0], expected, rtol=1e-6, atol=1e-9)
 
 
 def test_double_precision_inside_leaves_single_precision_outside():

@@ -119,12 +119,13 @@ def sw2_sq_gaussians(
             used for any two matrices if given.
 
     Returns:
-        Scalar, differentiable in all four.
+        Scalar, differentiable in all four; twice in a matrix beside a number only where the
+        eigenvalues of the matrix differ.
 
     Raises:
-        ValueError: if shapes do not fit, a covariance is not symmetric or has a negative diagonal
-            entry (checked outside `jit`), directions are not of unit length (likewise), are missing
-            where they are needed, or are given where nothing is averaged.
+        ValueError: if shapes do not fit, a covariance is not symmetric or not positive
+            semidefinite, directions are not of unit length (both checked outside `jit`), are
+            missing where they are needed, or are given where nothing is averaged.
         TypeError: if an argument is not of floating point type.
 
     >>> import jax.numpy as jnp
@@ -189,6 +190,9 @@ def checked_covariance(name: str, value: ArrayLike, dim: int) -> Array:
         values = np.atleast_2d(np.asarray(covariance, np.float64))
         if not np.abs(values - values.T).max() <= 1e-5 * np.abs(values).max():
             raise ValueError(f"{name} must be symmetric and finite.")
-        if not values.diagonal().min() >= 0:
-            raise ValueError(f"{name} must be positive semidefinite; a variance is negative.")
+        least = np.linalg.eigvalsh(values)[0]
+        if not least >= -1e-5 * np.abs(values).max():
+            raise ValueError(
+                f"{name} must be positive semidefinite; its smallest eigenvalue is {least:.6g}."
+            )
     return covariance

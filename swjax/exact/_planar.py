@@ -20,11 +20,15 @@ from jaxtyping import Array, Float, Int
 from swjax._checks import as_real_array, working_dtype
 from swjax.plane import crossing_angles, integrate_over_arcs
 
+# Angles that differ by less are the same but for rounding.
+_SIMULTANEOUS = 32 * float(jnp.finfo(jnp.float64).eps)
+
 
 class _Levels(NamedTuple):
     """For each point (row), the intervals of the angle on which its rank is constant."""
 
     start: Float[Array, "n n"]
+    place: Float[Array, "n n"]  # the start in double precision, without derivative
     rank: Int[Array, "n n"]  # n for an interval of length zero
 
 
@@ -43,7 +47,7 @@ def _levels(z: Float[Array, "n 2"]) -> _Levels:
     difference = z[:, None] - z[None]
     dx, dy = difference[..., 0], difference[..., 1]
     same = (dx == 0) & (dy == 0)
-    angle = crossing_angles(difference)
+    place, angle = _crossings(z)
     # There, point i passes below point j if it began above it, and above if it began below.
     above = jnp.where(dx == 0, dy < 0, dx > 0)
     sign = jnp.where(same, 0, jnp.where(above, -1, 1))
@@ -52,10 +56,10 @@ def _levels(z: Float[Array, "n 2"]) -> _Levels:
 
     # Crossings closer than rounding may come out in an impossible order (three points on a line).
     # They are made simultaneous: each takes the angle of the first of its group, 0 being one too.
-    flat = lax.stop_gradient(angle).reshape(-1)
-    ordered, where = lax.sort((flat, jnp.arange(n * n)), num_keys=1)
-    gaps = jnp.diff(ordered, prepend=jnp.zeros(1, ordered.dtype))
-    begins = gaps > 32 * jnp.finfo(z.dtype).eps
+    with jax.enable_x64(True):
+        ordered, where = lax.sort((place.reshape(-1), lax.iota(jnp.int32, n * n)), num_keys=1)
+        ordered = jnp.concatenate([jnp.zeros(1, ordered.dtype), ordered])
+        begins = jnp.diff(ordered) > _SIMULTANEOUS
     leader = lax.cummax(jnp.where(begins, jnp.arange(1, n * n + 1), 0))
     group = jnp.zeros(n * n, int).at[where].set(leader).reshape(n, n)
 
@@ -66,7 +70,23 @@ def _levels(z: Float[Array, "n 2"]) -> _Levels:
     change = jnp.concatenate([first_rank[:, None], sign[:, :-1]], axis=1)
     rank = jnp.where(begin == group, n, jnp.cumsum(change, axis=1))
     angles = jnp.concatenate([jnp.zeros(1, z.dtype), angle.reshape(-1)[where]])
-    return _Levels(angles[begin], rank)
+    with jax.enable_x64(True):
+        place = ordered[begin]
+    return _Levels(angles[begin], place, rank)
+
+
+def _crossings(z: Float[Array, "n 2"]) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
+    """The angles at which two points project on the same number.
+
+    In double precision, which their order needs: among n^2 / 2 of them many are closer than the
+    rounding of float32; and in the type of the points, with derivatives.
+    """
+    with jax.enable_x64(True):
+        exact = lax.stop_gradient(z).astype(jnp.float64)
+        place = crossing_angles(exact[:, None] - exact[None])
+        rounded = place.astype(z.dtype)
+    angle = crossing_angles(z[:, None] - z[None])
+    return place, angle + lax.stop_gradient(rounded - angle)
 
 
 def _pieces(x: Float[Array, "n 2"], y: Float[Array, "n 2"]) -> _Pieces:
@@ -74,10 +94,10 @@ def _pieces(x: Float[Array, "n 2"], y: Float[Array, "n 2"]) -> _Pieces:
     n = len(x)
     levels = jax.vmap(_levels)(jnp.stack([x, y]))
     start = levels.start.reshape(-1)
-    entry = jnp.arange(2 * n * n)
-    rank, _, entry = lax.sort(
-        (levels.rank.reshape(-1), lax.stop_gradient(start), entry), num_keys=2, is_stable=True
-    )
+    with jax.enable_x64(True):
+        entry = lax.iota(jnp.int32, 2 * n * n)
+        keys = levels.rank.reshape(-1), levels.place.reshape(-1), entry
+        rank, _, entry = lax.sort(keys, num_keys=2, is_stable=True)
     cloud, point = entry // (n * n), entry % (n * n) // n
     step = jnp.arange(2 * n * n)
     newest = lax.cummax(jnp.where(cloud[None] == jnp.arange(2)[:, None], step[None], 0), axis=1)

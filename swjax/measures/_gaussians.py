@@ -63,8 +63,10 @@ def gaussian(dim: int, std: float | int = 1.0, *, covariance: ArrayLike | None =
         A measure with mean 0 and infinite radius.
 
     Raises:
-        ValueError: if the covariance has another shape, or is not symmetric and positive
-            semidefinite, or if both `std` and `covariance` are given.
+        ValueError: if `dim` is less than 1, `std` is not positive and finite, the covariance has
+            another shape or is not symmetric and positive semidefinite, or if both `std` and
+            `covariance` are given.
+        TypeError: if `dim` is not an integer or `std` not a number.
 
     >>> gaussian(3, std=2.0).covariance.diagonal().tolist()
     [4.0, 4.0, 4.0]
@@ -105,6 +107,9 @@ class TruncatedMixture(Measure):
         std: standard deviation of the Gaussian before truncation.
         truncation: where the Gaussian is cut, in standard deviations.
 
+    Raises:
+        ValueError: if `std` or `truncation` is not a positive finite number.
+
     >>> import jax.numpy as jnp
     >>> centers = Discrete(jnp.array([[-1.0, 0.0], [1.0, 0.0]]), jnp.array([0.25, 0.75]))
     >>> [float(m) for m in TruncatedMixture(centers, std=0.1, truncation=3.0).mean]
@@ -114,6 +119,10 @@ class TruncatedMixture(Measure):
     centers: Discrete
     std: float | int
     truncation: float | int
+
+    def __post_init__(self) -> None:
+        for name in ("std", "truncation"):
+            object.__setattr__(self, name, positive(name, getattr(self, name)))
 
     @property
     def dim(self) -> int:  # noqa: D102
@@ -168,6 +177,11 @@ def gaussian_mixture(
     Returns:
         A measure; its support is a union of cubes of half width `std * truncation`.
 
+    Raises:
+        ValueError: if `dim` or `components` is less than 1, or `radius`, `std` or `truncation` is
+            not positive and finite.
+        TypeError: if `dim` or `components` is not an integer, or another argument not a number.
+
     >>> gaussian_mixture(dim=1, components=2, std=0.25, truncation=2.0).radius
     1.5
     """
@@ -180,4 +194,4 @@ def gaussian_mixture(
         angles = 2 * np.pi * np.arange(components) / components
         centers[:, 0], centers[:, 1] = radius * np.cos(angles), radius * np.sin(angles)
     atoms = Discrete(jnp.asarray(centers, float))
-    return TruncatedMixture(atoms, positive("std", std), positive("truncation", truncation))
+    return TruncatedMixture(atoms, std, truncation)

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from swjax.nonsmooth.min_norm import min_norm_point
-from swjax.nonsmooth.stationarity import flatten
+from swjax.nonsmooth.vectors import flatten, safe
 
 Oracle = Callable[[PyTree], PyTree]
 
@@ -87,7 +87,7 @@ def clarke_residual(
         # Unused rows repeat the first gradient, which does not change the hull.
         used = (jnp.arange(num_steps) < step)[:, None]
         nearest = min_norm_point(jnp.where(used, found, found[:1]))
-        way_up = jnp.where(step == 0, start, nearest.point / _safe(nearest.norm))
+        way_up = jnp.where(step == 0, start, nearest.point / safe(nearest.norm))
         new = limit(way_up)
         rise = jnp.vdot(new, way_up)
         better = rise > best
@@ -167,7 +167,7 @@ def descent_test(
         def step(v: Array, _: None) -> tuple[Array, tuple[Array, Array]]:
             gradient = limit(v)
             size = jnp.linalg.norm(gradient)
-            new = jnp.where(size > 0, -gradient / _safe(size), v)
+            new = jnp.where(size > 0, -gradient / safe(size), v)
             return new, (jnp.vdot(gradient, v), v)
 
         return jax.lax.scan(step, v, None, length=num_steps + 1)[1]
@@ -197,7 +197,3 @@ def _flat_oracle(
 def _unit_rows_like(key: Array, num: int, zero: Array) -> Array:
     rows = jax.random.normal(key, (num, zero.size), zero.dtype)
     return rows / jnp.linalg.norm(rows, axis=1, keepdims=True)
-
-
-def _safe(length: Array) -> Array:
-    return jnp.where(length > 0, length, 1)

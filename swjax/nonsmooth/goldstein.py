@@ -16,12 +16,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
 from swjax._checks import is_concrete
-from swjax.nonsmooth.stationarity import (
-    check_radius,
-    flatten,
-    min_norm_with_normal,
-    place_in_ball,
-)
+from swjax.nonsmooth.min_norm import min_norm_with_normal
+from swjax.nonsmooth.vectors import check_radius, flatten, place_in_ball, safe
 
 
 class GoldsteinCertificate(NamedTuple):
@@ -145,7 +141,7 @@ def goldstein_certificate(
         outside, _ = place_in_ball(params, u, radius)
         # Up to rounding the parameters lie in the ball; the reflection needs it exactly.
         length = jnp.linalg.norm(u)
-        u = jnp.where(length > radius, u * (radius / _safe(length)), u)
+        u = jnp.where(length > radius, u * (radius / safe(length)), u)
     samples = _sample_ball(key, num_samples, u, epsilon, radius)
     if radius is not None:
         near = jnp.linalg.norm(u) >= radius - epsilon
@@ -195,7 +191,7 @@ def _reflect_at_sphere(points: Array, radius: Array) -> Array:
     distance to `u` has its minimum at or before the sphere.
     """
     lengths = jnp.linalg.norm(points, axis=1, keepdims=True)
-    return jnp.where(lengths > radius, points * (2 * radius / _safe(lengths) - 1), points)
+    return jnp.where(lengths > radius, points * (2 * radius / safe(lengths) - 1), points)
 
 
 def _distance_to_normals(vector: Array, u: Array, radius: Array, epsilon: ArrayLike) -> Array:
@@ -206,10 +202,10 @@ def _distance_to_normals(vector: Array, u: Array, radius: Array, epsilon: ArrayL
     """
     length = jnp.linalg.norm(u)
     size = jnp.linalg.norm(vector)
-    axis = u / _safe(length)
+    axis = u / safe(length)
     along = jnp.vdot(vector, axis)
     across = jnp.linalg.norm(vector - along * axis)
-    cosine = (radius**2 + length**2 - epsilon**2) / (2 * radius * _safe(length))
+    cosine = (radius**2 + length**2 - epsilon**2) / (2 * radius * safe(length))
     half_angle = jnp.arccos(jnp.clip(cosine, -1, 1))
     beyond = jnp.arctan2(across, along) - half_angle
     to_cone = jnp.where(beyond >= math.pi / 2, size, size * jnp.sin(jnp.maximum(beyond, 0)))
@@ -225,7 +221,3 @@ def _check_number(name: str, value: ArrayLike, *, positive: bool) -> Array:
             least = "positive" if positive else "at least 0"
             raise ValueError(f"{name} must be {least} and finite, got {number}.")
     return jnp.asarray(value)
-
-
-def _safe(length: Array) -> Array:
-    return jnp.where(length > 0, length, 1)

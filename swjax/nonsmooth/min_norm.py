@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 from optax.projections import projection_simplex
 
 from swjax._checks import as_real_array, is_concrete, working_dtype
+from swjax.nonsmooth.vectors import safe
 
 
 class MinNormPoint(NamedTuple):
@@ -104,11 +105,7 @@ def min_norm_point(
 def _norm(vector: Array) -> Array:
     """The Euclidean norm, without overflow or underflow of the squares."""
     scale = jnp.max(jnp.abs(vector))
-    return scale * jnp.sqrt(jnp.sum((vector / _safe(scale)) ** 2))
-
-
-def _safe(scale: Array) -> Array:
-    return jnp.where(scale > 0, scale, 1)
+    return scale * jnp.sqrt(jnp.sum((vector / safe(scale)) ** 2))
 
 
 @jax.jit
@@ -119,17 +116,17 @@ def solve(
     num_steps: ArrayLike,
 ) -> MinNormPoint:
     """`min_norm_point` without checks; a ray of zeros is none."""
-    scale = _safe(jnp.max(jnp.abs(vectors)))
+    scale = safe(jnp.max(jnp.abs(vectors)))
     rows = vectors / scale
     length = _norm(ray)
-    outward = ray / _safe(length)
+    outward = ray / safe(length)
     largest = jnp.sqrt(jnp.max(jnp.sum(rows**2, axis=1)))
     # The gradient of |sum l_i v_i|^2 / 2 in l is Lipschitz with the largest eigenvalue of V V^T. On
     # the simplex only differences of rows count, which makes long steps for rows close together.
     dot = lambda p, q: jnp.matmul(p, q, precision="highest")
     spread = rows - jnp.mean(rows, axis=0)[None]
     gram = dot(spread, spread.T) if rows.shape[0] <= rows.shape[1] else dot(spread.T, spread)
-    curvature = _safe(1.01 * jnp.linalg.eigvalsh(gram)[-1])
+    curvature = safe(1.01 * jnp.linalg.eigvalsh(gram)[-1])
 
     def point_of(weights: Array) -> tuple[Array, Array]:
         hull = dot(weights, rows)
@@ -139,7 +136,7 @@ def solve(
     def gap_of(weights: Array) -> Array:
         point, _ = point_of(weights)
         norm = _norm(point)
-        return norm - jnp.maximum(jnp.min(dot(rows, point)) / _safe(norm), 0)
+        return norm - jnp.maximum(jnp.min(dot(rows, point)) / safe(norm), 0)
 
     def unfinished(carry):
         step, *_, gap = carry
@@ -167,6 +164,16 @@ def solve(
     steps, _, _, _, weights, _ = jax.lax.while_loop(unfinished, advance, carry)
     point, multiplier = point_of(weights)
     norm = _norm(point)
-    lower = jnp.clip(jnp.min(dot(rows, point)) / _safe(norm), 0, norm)
-    multiplier = multiplier * scale / _safe(length)
+    lower = jnp.clip(jnp.min(dot(rows, point)) / safe(norm), 0, norm)
+    multiplier = multiplier * scale / safe(length)
     return MinNormPoint(point * scale, norm * scale, lower * scale, weights, multiplier, steps)
+
+
+def min_norm_with_normal(
+    rows: Array, u: Array, near_sphere: Array | bool, outside: Array | bool
+) -> MinNormPoint:
+    """The least element of `conv(rows) + cone{u}`, or of `conv(rows)` away from the sphere."""
+    ray = jnp.where(near_sphere, u, jnp.zeros_like(u)).astype(rows.dtype)
+    nearest = solve(rows, ray, 32 * float(jnp.finfo(rows.dtype).eps), 5000)
+    invalid = lambda bound: jnp.where(outside, jnp.nan, bound)
+    return nearest._replace(norm=invalid(nearest.norm), lower=invalid(nearest.lower))

@@ -11,20 +11,22 @@ approaches this set. The functions here measure the violation of the condition, 
 N_r(u))`, and the distance to a set of stationary points where it is known.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
 from swjax._checks import is_concrete
-from swjax.nonsmooth.min_norm import MinNormPoint, min_norm_point, solve
-
-# A projection onto the ball leaves a norm of radius (1 +- 4 eps); this much counts as the sphere.
-_SPHERE_WIDTH = 16
+from swjax.nonsmooth.min_norm import MinNormPoint, min_norm_point, min_norm_with_normal
+from swjax.nonsmooth.vectors import (
+    check_floating,
+    check_radius,
+    flatten,
+    flatten_rows,
+    place_in_ball,
+    safe,
+)
 
 
 def kkt_residual(
@@ -71,7 +73,7 @@ def kkt_residual(
         return jnp.linalg.norm(g)
     radius = check_radius(radius)
     outside, on_sphere = place_in_ball(params, u, radius)
-    outward = u / _safe(jnp.linalg.norm(u))
+    outward = u / safe(jnp.linalg.norm(u))
     pressed = jnp.minimum(jnp.vdot(g, outward), 0)
     residual = jnp.linalg.norm(jnp.where(on_sphere, g - pressed * outward, g))
     return jnp.where(outside, jnp.nan, residual)
@@ -161,7 +163,7 @@ def gradient_mapping(
     moved = u - step_size * g
     size = jnp.linalg.norm(moved)
     # Where the step stays inside, the mapping is g itself: no rounding of u - (u - t g).
-    step = jnp.where(size > radius, (u - moved * (radius / _safe(size))) / step_size, g)
+    step = jnp.where(size > radius, (u - moved * (radius / safe(size))) / step_size, g)
     return jnp.where(outside, jnp.nan, jnp.linalg.norm(step))
 
 
@@ -188,7 +190,7 @@ def distance_to_points(params: PyTree, points: PyTree) -> Float[Array, "..."]:
     [1.    0.25  0.125]
     """
     for name, tree in (("params", params), ("points", points)):
-        _check_floating(name, tree)
+        check_floating(name, tree)
     given, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, params))
     wanted, other = jax.tree.flatten(jax.tree.map(jnp.asarray, points))
     if structure != other or not given:
@@ -216,85 +218,6 @@ def distance_to_points(params: PyTree, points: PyTree) -> Float[Array, "..."]:
     flat = jnp.concatenate([p.reshape(p.shape[0], -1).astype(dtype) for p in wanted], axis=-1)
     to_one = lambda z: jnp.linalg.norm(path - z.reshape((1,) * len(lead) + z.shape), axis=-1)
     return jnp.min(jax.lax.map(to_one, flat), axis=0)
-
-
-# --- shared with goldstein.py -------------------------------------------------------------------
-
-
-def flatten(name: str, tree: PyTree) -> tuple[Array, Any]:
-    """The tree as one vector of at least float32, and the function that restores it."""
-    _check_floating(name, tree)
-    widened = lambda leaf: jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32))
-    vector, restore = ravel_pytree(jax.tree.map(widened, tree))
-    if vector.size == 0:
-        raise ValueError(f"{name} has no entries; pass an array or a tree of arrays.")
-    return vector, restore
-
-
-def flatten_rows(name: str, tree: PyTree, like: PyTree) -> Array:
-    """A tree of stacked vectors as rows `(m, d)`, checked against the tree of one vector."""
-    _check_floating(name, tree)
-    given, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, tree))
-    expected, other = jax.tree.flatten(jax.tree.map(jnp.asarray, like))
-    shapes = [leaf.shape[1:] if leaf.ndim else None for leaf in given]
-    counts = {leaf.shape[0] for leaf in given if leaf.ndim}
-    if structure != other or shapes != [leaf.shape for leaf in expected] or len(counts) > 1:
-        raise ValueError(
-            f"{name} must be the tree of params with one leading axis more on every leaf; params "
-            f"has the shapes {[leaf.shape for leaf in expected]}, {name} "
-            f"{[leaf.shape for leaf in given]}."
-        )
-    rows = [leaf.reshape(leaf.shape[0], -1) for leaf in given]
-    dtype = jnp.promote_types(jnp.result_type(*rows), jnp.float32)
-    return jnp.concatenate([leaf.astype(dtype) for leaf in rows], axis=1)
-
-
-def min_norm_with_normal(
-    rows: Array, u: Array, near_sphere: Array | bool, outside: Array | bool
-) -> MinNormPoint:
-    """The least element of `conv(rows) + cone{u}`, or of `conv(rows)` away from the sphere."""
-    ray = jnp.where(near_sphere, u, jnp.zeros_like(u)).astype(rows.dtype)
-    nearest = solve(rows, ray, 32 * float(jnp.finfo(rows.dtype).eps), 5000)
-    invalid = lambda bound: jnp.where(outside, jnp.nan, bound)
-    return nearest._replace(norm=invalid(nearest.norm), lower=invalid(nearest.lower))
-
-
-def place_in_ball(params: PyTree, u: Array, radius: Array) -> tuple[Array, Array]:
-    """Whether the vector lies outside the ball, and whether on its sphere, up to rounding."""
-    types = [jnp.finfo(jnp.result_type(leaf)) for leaf in jax.tree.leaves(params)]
-    width = _SPHERE_WIDTH * max(float(info.eps) for info in types)
-    length = jnp.linalg.norm(u)
-    outside, on_sphere = length > radius * (1 + width), length >= radius * (1 - width)
-    if is_concrete(outside) and bool(outside):
-        raise ValueError(
-            f"The parameters have norm {float(length):.8g} and lie outside the ball of radius "
-            f"{float(radius):.8g}. Project them first (swjax.optim.project_onto_ball), or pass the "
-            "radius they were trained with."
-        )
-    return outside, on_sphere
-
-
-def check_radius(radius: ArrayLike) -> Array:
-    """The radius as a scalar array, refused unless it is one positive number."""
-    if jnp.ndim(radius) != 0:
-        raise ValueError(f"radius must be one number, got shape {jnp.shape(radius)}.")
-    if is_concrete(radius) and not np.asarray(radius) > 0:
-        raise ValueError(f"radius must be positive, got {radius}; pass None for no ball.")
-    return jnp.asarray(radius)
-
-
-def _safe(length: Array) -> Array:
-    return jnp.where(length > 0, length, 1)
-
-
-def _check_floating(name: str, tree: PyTree) -> None:
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        dtype = jnp.result_type(leaf)
-        if not jnp.issubdtype(dtype, jnp.floating):
-            raise TypeError(
-                f"{name}{jax.tree_util.keystr(path)} has dtype {dtype}; real floating-point "
-                "leaves are expected. Leave counters and keys out of the parameters."
-            )
 
 
 def _check_same_tree(name: str, tree: PyTree, other_name: str, other: PyTree) -> None:
