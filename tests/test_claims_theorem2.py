@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs" / "theorem2").glob("*.yaml"))
+# A mean over N independent draws of the squares of Gaussian numbers has the relative standard error
+# sqrt(2 / N), 7 % for this many. Each average of a long run is to be worth no less.
+LEAST_EFFECTIVE_SAMPLE_SIZE = 400
 RUN = "import sys; from swjax.experiment.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
@@ -26,4 +29,5 @@ def test_every_claim_of_the_study_holds(config, tmp_path):
     assert not failures, failures
     if summary["kind"] == "stationarity":
         assert summary["claims"]
-        assert all(row["effective_sample_size"] > 400 for row in summary["sampling"])
+        worth = [row["effective_sample_size"] for row in summary["sampling"]]
+        assert min(worth) > LEAST_EFFECTIVE_SAMPLE_SIZE

@@ -364,13 +364,17 @@ def test_a_residual_is_that_of_the_exact_gradient_at_the_iterate(tmp_path):
     recorded = np.isfinite(seen["residual"]).all("repetition").values
     assert recorded.tolist() == [True, *[False] * 4, True, *[False] * 4, True]
     problem = build(asked)
+    _, noise_keys = problem.keys(0, 0)
+    oracle = jax.grad(PopulationLoss(problem.loss))
     for repetition in range(2):
         vector = seen["path"].values[repetition, -1]
         at, gradient = gradient_at(problem, vector)
         exact = swjax.gradient_mapping(at, gradient, 0.1, 2.0)
         assert seen["residual"].values[repetition, -1] == pytest.approx(float(exact), rel=1e-3)
-    assert np.all(seen["goldstein"] >= 0)
-    assert np.all(seen["goldstein"] <= 3 * seen["residual"].isel(time=-1) + 0.5)
+        # The directions of the certificate come from the key of the noise of the run.
+        near = {"num_samples": 16, "radius": 2.0}
+        bound = swjax.goldstein_certificate(oracle, at, 0.05, noise_keys[repetition], **near).upper
+        assert seen["goldstein"].values[repetition] == pytest.approx(float(bound), rel=1e-3)
 
 
 @pytest.mark.slow
@@ -441,7 +445,9 @@ def test_records_before_burn_in_and_diverged_runs_do_not_count():
     assert np.isfinite(squares.values[0, 0, 3:]).all()
     rows = sampling(asked, dataset)
     assert [row["num_left_out"] for row in rows] == [3, 0, 0]
-    assert all(abs(row["autocorrelation_time"] / 0.12 - 1) < 0.3 for row in rows)
+    # Independent records are 0.12 apart, and each is worth one.
+    errors = [abs(row["autocorrelation_time"] - 0.12) / row["standard_error"] for row in rows]
+    assert max(errors) < 5
     assert not any(row["resolved"] for row in rows)
 
 
