@@ -2,9 +2,6 @@
 
 import functools
 import math
-import os
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -121,27 +118,6 @@ def test_many_points_in_single_precision_have_the_value_and_gradient_of_double_p
     np.testing.assert_allclose(found[0], exact[0], rtol=1e-5)
     error = np.linalg.norm(np.asarray(found[1]) - np.asarray(exact[1]))
     assert error < 1e-5 * np.linalg.norm(np.asarray(exact[1]))
-
-
-@pytest.mark.slow
-def test_500_points_take_less_than_two_seconds():
-    """In a process of its own, since the tests compile without optimization; the best of five."""
-    code = """
-import time, jax, swjax
-x, y = jax.random.normal(jax.random.key(0), (2, 500, 2))
-job = jax.jit(jax.value_and_grad(swjax.sw2_sq_exact_2d, argnums=(0, 1)))
-jax.block_until_ready(job(x, y))
-def seconds():
-    start = time.perf_counter()
-    jax.block_until_ready(job(x, y))
-    return time.perf_counter() - start
-print(min(seconds() for _ in range(5)))
-"""
-    plain = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=plain, capture_output=True, text=True, check=True
-    )
-    assert float(done.stdout) < 2
 
 
 def lattice():

@@ -95,6 +95,12 @@ def value_and_gradient(num: int, n: int, dim: int) -> Jobs:
     return jobs
 
 
+def exact_in_the_plane(n: int) -> Jobs:
+    """The value over all directions and its gradient in x, which no peer has."""
+    x, y, _ = draw((n, 2), 1)
+    return {SWJAX: jax_job(jax.value_and_grad(swjax.sw2_sq_exact_2d), (x, y))}
+
+
 def batch_of_repetitions(batch: int, num: int, n: int, dim: int) -> Jobs:
     """The same for a batch: vmap in JAX, a batched sort in torch, a loop in POT."""
     arrays = draw((batch, n, dim), num, batch)
@@ -299,6 +305,7 @@ def cases() -> dict[str, Callable[[], Jobs]]:
             gradient_steps, 20, 32, 32, 64, 2
         ),
         "100 training steps of a 2-64-64-2 network, L=50, n=128": partial(training, 100, 50, 128),
+        "exact value in the plane, value and gradient, n=500": partial(exact_in_the_plane, 500),
     }
 
 
