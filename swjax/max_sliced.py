@@ -54,11 +54,11 @@ def max_sw2_sq(
     x: ArrayLike,
     y: ArrayLike,
     key: AnyKey,
+    a: ArrayLike | None = None,
+    b: ArrayLike | None = None,
     *,
     num_steps: int = 100,
     num_starts: int = 16,
-    a: ArrayLike | None = None,
-    b: ArrayLike | None = None,
 ) -> MaxSliced:
     """The maximum of W_2^2 over the directions, by gradient ascent on the sphere.
 
@@ -78,10 +78,10 @@ def max_sw2_sq(
         x: First cloud, shape (n, d).
         y: Second cloud, shape (m, d).
         key: A JAX random key, for the starts.
-        num_steps: Steps of ascent from every start, at least 1.
-        num_starts: Starts, which move side by side, at least 1.
         a: Weights of x, shape (n,), nonnegative and of sum 1; None stands for 1/n each.
         b: Weights of y, shape (m,); None stands for 1/m each.
+        num_steps: Steps of ascent from every start, at least 1.
+        num_starts: Starts, which move side by side, at least 1.
 
     Returns:
         `MaxSliced`: the value, a scalar, and the direction, shape (d,).

@@ -42,7 +42,14 @@ from jaxtyping import Float, Int
 from swjax._checks import as_real_array, check_chunk_size, check_order
 from swjax.coupling1d import Staircase, equal_staircase, inner_levels, weighted_staircase
 from swjax.rows import put_rows, take_rows
-from swjax.slicing import Problem, checked_problem, default_chunk_size, project
+from swjax.slicing import (
+    Problem,
+    blocks_of,
+    checked_problem,
+    default_chunk_size,
+    one_block,
+    project,
+)
 from swjax.sorting import argsort
 
 
@@ -316,22 +323,18 @@ def _lifted_costs(plans: SlicedPlans, x: Array, y: Array, p: float) -> Float[Arr
 
 @partial(jax.jit, static_argnames="chunk_size")
 def _expected_plan(problem: Problem, chunk_size: int | None) -> Float[Array, "n m"]:
-    num = problem.directions.shape[0]
     chunk_size = chunk_size or default_chunk_size(len(problem.x) + len(problem.y))
-    num_blocks = -(-num // chunk_size)
-    size = -(-num // num_blocks)
+    num, size, blocks = blocks_of(problem, chunk_size)
 
     @partial(jax.checkpoint, prevent_cse=False)
     def add(total: Array, k: Array) -> tuple[Array, None]:
-        first = jnp.minimum(k * size, num - size)  # the last block reaches back
-        block = lax.dynamic_slice_in_dim(problem.directions, first, size)
-        plans = _plans(problem._replace(directions=block))
-        new = first + jnp.arange(size) >= k * size
-        masses = jnp.where(new[:, None], plans.masses, 0) / num
+        block, is_new = one_block(problem, k, size)
+        plans = _plans(block)
+        masses = jnp.where(is_new[:, None], plans.masses, 0) / num
         return total.at[plans.rows, plans.cols].add(masses), None
 
     zero = jnp.zeros((problem.x.shape[0], problem.y.shape[0]), problem.x.dtype)
-    return lax.scan(add, zero, jnp.arange(num_blocks))[0]
+    return lax.scan(add, zero, blocks)[0]
 
 
 @partial(jax.jit, static_argnames="p")

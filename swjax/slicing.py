@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from swjax._checks import as_real_array, check_unit_length, check_weights, working_dtype
 from swjax.wasserstein1d import lane_costs
@@ -72,10 +72,10 @@ def mean_cost(problem: Problem, p: float, chunk_size: int | None = None) -> Floa
 @partial(jax.jit, static_argnames=("p",))
 def costs(problem: Problem, p: float) -> Float[Array, "L"]:
     """W_p^p for every direction; the way back sorts again where there are several chunks."""
-    num, size, blocks = _blocks(problem, default_chunk_size(len(problem.x) + len(problem.y)))
+    num, size, blocks = blocks_of(problem, default_chunk_size(len(problem.x) + len(problem.y)))
     if size == num:
         return _costs(problem, p)
-    block_costs = lambda k: _costs(_block(problem, k, size)[0], p)
+    block_costs = lambda k: _costs(one_block(problem, k, size)[0], p)
     *full, last = lax.map(jax.checkpoint(block_costs), blocks)
     return jnp.concatenate([*full, last[len(full) * size - num :]])
 
@@ -105,25 +105,27 @@ def project(
     return jnp.matmul(cloud, directions.T, precision=lax.Precision.HIGHEST)
 
 
-def _blocks(problem: Problem, chunk_size: int) -> tuple[int, int, Int[Array, "K"]]:
+def blocks_of(problem: Problem, chunk_size: int) -> tuple[int, int, Int[Array, "K"]]:
     """The number of directions, the size of the blocks, and their numbers 0, 1, ..."""
     num = problem.directions.shape[0]
     num_blocks = -(-num // chunk_size)
     return num, -(-num // num_blocks), jnp.arange(num_blocks)
 
 
-def _block(problem: Problem, k: Array, size: int) -> tuple[Problem, Int[Array, "C"]]:
-    """The problem in the k-th block of directions, and their rows; the last block reaches back."""
+def one_block(problem: Problem, k: Array, size: int) -> tuple[Problem, Bool[Array, "C"]]:
+    """The problem in the k-th block of directions, and which of them no block before had.
+
+    The last block reaches back, so that all are of one size.
+    """
     first = jnp.minimum(k * size, problem.directions.shape[0] - size)
     block = lax.dynamic_slice_in_dim(problem.directions, first, size)
-    return problem._replace(directions=block), first + jnp.arange(size)
+    return problem._replace(directions=block), first + jnp.arange(size) >= k * size
 
 
 def _block_share(problem: Problem, k: Array, size: int, p: float) -> Float[Array, ""]:
     """What the k-th block adds to the mean."""
-    block, rows = _block(problem, k, size)
-    new = rows >= k * size
-    return jnp.sum(jnp.where(new, _costs(block, p), 0)) / problem.directions.shape[0]
+    block, is_new = one_block(problem, k, size)
+    return jnp.sum(jnp.where(is_new, _costs(block, p), 0)) / problem.directions.shape[0]
 
 
 def _zero(problem: Problem) -> Float[Array, ""]:
@@ -134,7 +136,7 @@ def _zero(problem: Problem) -> Float[Array, ""]:
 
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def _chunked_mean_cost(problem: Problem, p: float, chunk_size: int) -> Float[Array, ""]:
-    _, size, blocks = _blocks(problem, chunk_size)
+    _, size, blocks = blocks_of(problem, chunk_size)
     add = lambda total, k: (total + _block_share(problem, k, size, p), None)
     return lax.scan(add, _zero(problem), blocks)[0]
 
@@ -142,7 +144,7 @@ def _chunked_mean_cost(problem: Problem, p: float, chunk_size: int) -> Float[Arr
 @partial(_chunked_mean_cost.defjvp, symbolic_zeros=True)
 def _chunked_mean_cost_jvp(p, chunk_size, primals, tangents):
     (problem,), (tangent,) = primals, tangents
-    _, size, blocks = _blocks(problem, chunk_size)
+    _, size, blocks = blocks_of(problem, chunk_size)
     moves = lambda t: t is not None and not isinstance(t, SymbolicZero)
     tangent = {name: t for name, t in tangent._asdict().items() if moves(t)}
     moving = {name: getattr(problem, name) for name in tangent}

@@ -86,7 +86,7 @@ def interpolate(path: PyTree, step_size: ArrayLike, times: ArrayLike) -> PyTree:
         # In double precision on the host: s / alpha - t loses digits when t is large.
         spacing = float(np.asarray(step_size))
         position = np.asarray(times, np.float64) / spacing
-        slack = 16 * float(jnp.finfo(jnp.zeros(()).dtype).eps) * max(length, 1)
+        slack = 16 * float(jnp.finfo(jnp.result_type(float)).eps) * max(length, 1)
         if not np.all((position >= -slack) & (position <= length - 1 + slack)):
             raise ValueError(
                 f"times must lie in [0, {(length - 1) * spacing:.6g}], the span of a path of "

@@ -448,7 +448,7 @@ def test_bad_input_is_refused():
         clarke.directional_derivative(x, np.zeros((3, 1)), x)
     with pytest.raises(ValueError, match="sum to 1"):
         clarke.limiting_gradient(x, x, x, None, np.ones(3))
-    with pytest.raises(ValueError, match="one weight per point"):
+    with pytest.raises(ValueError, match="one weight for each point of y"):
         clarke.limiting_gradient(x, x, x, None, None, np.ones(2) / 2)
     with pytest.raises(ValueError, match="unit length"):
         clarke.limiting_gradient(x, x, x, np.ones((4, 2)))

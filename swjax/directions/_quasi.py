@@ -74,7 +74,7 @@ def scrambled_sobol(key: AnyKey, num: int, dim: int) -> UInt32[Array, "num dim"]
 
 def _to_unit_interval(points: UInt32[Array, "num dim"]) -> Float[Array, "num dim"]:
     """Midpoints of the cells, strictly between 0 and 1, as fine as the float type allows."""
-    dtype = jnp.zeros(()).dtype
+    dtype = jnp.result_type(float)
     digits = min(_BITS, jnp.finfo(dtype).nmant)
     return ((points >> (_BITS - digits)).astype(dtype) + 0.5) * 2.0**-digits
 
@@ -82,7 +82,7 @@ def _to_unit_interval(points: UInt32[Array, "num dim"]) -> Float[Array, "num dim
 @functools.partial(jax.jit, static_argnums=(1, 2))
 def _mapped_sobol(key: AnyKey, num: int, dim: int) -> Float[Array, "num dim"]:
     points_key, sign_key = jax.random.split(key)
-    sign = jax.random.rademacher(sign_key, (1, 1), dtype=jnp.zeros(()).dtype)
+    sign = jax.random.rademacher(sign_key, (1, 1), dtype=jnp.result_type(float))
     if dim == 1:
         return sample_directions(key, num, 1)
     if dim <= 3:

@@ -46,7 +46,7 @@ def sample_directions(key: AnyKey, num: int, dim: int) -> Float[Array, "{num} {d
     """
     num, dim = as_count("num", num), as_count("dim", dim)
     if dim == 1:
-        return jax.random.rademacher(key, (num, 1), dtype=jnp.zeros(()).dtype)
+        return jax.random.rademacher(key, (num, 1), dtype=jnp.result_type(float))
     return unit_rows(jax.random.normal(key, (num, dim)))
 
 

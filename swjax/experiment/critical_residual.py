@@ -37,7 +37,7 @@ def residual_sets(
     expected = _expected_loss(asked, loss, key)
     sets = []
     for radius in radii:
-        bound = None if radius is None else jnp.asarray(radius, jnp.zeros(()).dtype)
+        bound = None if radius is None else jnp.asarray(radius, jnp.result_type(float))
         conclusions: list[Callable[[PyTree, Array], dict[str, Array]]] = []
         if asked.goldstein is not None:
             if radius is not None and asked.goldstein.epsilon > radius:

@@ -73,7 +73,7 @@ def known_set(
     parts = ("distance",)
     if on_sphere:
         parts += ("tangential", "radial") if points.shape[1] > 1 else ("radial",)
-    rows = jnp.asarray(points, jnp.zeros(()).dtype)
+    rows = jnp.asarray(points, jnp.result_type(float))
     observe = Partial(_distances, rows, jnp.asarray(radius, rows.dtype) if on_sphere else None)
     return CriticalSet(observe, parts, points, predictions or {})
 

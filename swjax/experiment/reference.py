@@ -86,7 +86,7 @@ def _flow(problem: Problem, radius: float | None) -> dict[str, Any]:
     asked = study.reference
     if asked.kind == "solution_set":
         one = scale_problem(study).flow_from_zero(problem.times, 0.0)
-        path = one[:, None].astype(jnp.zeros(()).dtype)
+        path = one[:, None].astype(jnp.result_type(float))
         return {"flow_path": path, "flow_loss": None, "flow_error": 0.0, "flow_energy": None}
     if asked.kind == "closed_form":
         return _closed_form_flow(problem)

@@ -31,7 +31,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
-from swjax._checks import as_real_array, checked_directions, is_concrete
+from swjax._checks import as_real_array, check_weights, checked_directions, is_concrete
 from swjax.losses import check_outputs
 from swjax.nonsmooth.lexicographic import line_gradients, mean_gradient, planar_gradient
 from swjax.nonsmooth.two_points import zonoid_limiting_gradient as zonoid_limiting_gradient
@@ -317,19 +317,9 @@ def _clouds(
             f"x and y must be (n, d) and (m, d) with n, m, d >= 1; got {x.shape} and {y.shape}."
         )
     weights: list[Any] = []
-    for name, given, cloud in (("a", a, x), ("b", b, y)):
+    for name, given, points, cloud in (("a", a, "x", x), ("b", b, "y", y)):
         num = cloud.shape[0]
         dtype = jnp.promote_types(cloud.dtype, jnp.float32)
-        if given is None:
-            weights.append(np.full(num, 1 / num, dtype))
-            continue
-        array = as_real_array(name, given).astype(dtype)
-        if array.shape != (num,):
-            raise ValueError(f"{name} must be ({num},), one weight per point; got {array.shape}.")
-        if is_concrete(array):
-            values = np.asarray(array, np.float64)
-            total = float(values.sum())
-            if not (values.min() >= 0 and abs(total - 1) < 1e-4):
-                raise ValueError(f"{name} must not be negative and must sum to 1 (sum: {total}).")
-        weights.append(array)
+        checked = check_weights(name, given, points, (num,))
+        weights.append(np.full(num, 1 / num, dtype) if checked is None else checked.astype(dtype))
     return x, y, weights[0], weights[1]

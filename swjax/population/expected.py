@@ -15,6 +15,7 @@ from swjax.estimates import Estimate, estimate_of_mean
 from swjax.losses import SlicedLoss, check_outputs
 from swjax.population.fixed_directions import Slices, losses_of_projections, prepare_slices
 from swjax.population.planar import Plane, plane_loss, prepare_plane
+from swjax.slicing import project
 
 
 @jax.tree_util.register_pytree_node_class
@@ -108,7 +109,7 @@ class PopulationLoss:
         self._apply: Callable[..., Array] = loss.apply
         self.is_exact: bool = loss.directions is not None or directions is None or dim == 1
         self._points: Array = jnp.asarray(loss.source.points)
-        self._center: Array = jnp.asarray(center, jnp.zeros(()).dtype)
+        self._center: Array = jnp.asarray(center, float)
         self._tables = tables
 
     def __call__(self, params: PyTree) -> Float[Array, ""]:
@@ -162,7 +163,7 @@ class PopulationLoss:
             return jnp.zeros_like(self._center[0])
         outputs, pull_back = jax.vjp(self._outputs, params)
         rows = self._slices.directions
-        projected = _project(outputs - self._center[None], rows)
+        projected = project(outputs - self._center[None], rows)
         slopes = jax.grad(lambda t: self._of_projections(t).sum())(projected)
         mean = slopes @ rows / rows.shape[0]
 
@@ -186,7 +187,7 @@ class PopulationLoss:
 
     def _per_direction(self, outputs: Array) -> Array:
         """The loss along each direction; the mean of these `(L,)` is the loss."""
-        losses = self._of_projections(_project(outputs, self._slices.directions))
+        losses = self._of_projections(project(outputs, self._slices.directions))
         if self.is_exact:
             return losses
         return losses + jnp.sum((self._slices.weights @ outputs) ** 2) / outputs.shape[1]
@@ -277,7 +278,3 @@ def _atoms(name: str, law: Any) -> tuple[np.ndarray, np.ndarray]:
         )
     weights = np.asarray(law.weights, np.float64)
     return np.asarray(law.points, np.float64), weights / weights.sum()
-
-
-def _project(outputs: Array, rows: Array) -> Array:
-    return jnp.matmul(outputs, rows.T, precision=lax.Precision.HIGHEST)

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -56,13 +55,13 @@ def prepare_slices(
     expected = expected[..., 0].T / n
     beta = sums = None
     if np.ptp(source_weights) == 0.0:
-        beta = _array(order_weights(source_weights, n).T @ expected)
+        beta = jnp.asarray(order_weights(source_weights, n).T @ expected, float)
     else:
-        sums = _array(np.cumsum(np.pad(expected, ((1, 0), (0, 0))), axis=0))
+        sums = jnp.asarray(np.cumsum(np.pad(expected, ((1, 0), (0, 0))), axis=0), float)
     return Slices(
-        _array(directions),
-        _array(source_weights),
-        _array(projected**2 @ target_weights),
+        jnp.asarray(directions, float),
+        jnp.asarray(source_weights, float),
+        jnp.asarray(projected**2 @ target_weights, float),
         beta,
         sums,
     )
@@ -89,7 +88,3 @@ def _beta(weights: Array, order: Array, sums: Array | None) -> Array:
     levels = jnp.cumsum(weights[order], axis=0)
     levels = jnp.clip(levels / levels[-1:], 0, 1)
     return jnp.diff(bernstein(sums[:, None], levels), axis=0, prepend=0)
-
-
-def _array(values: np.ndarray) -> jax.Array:
-    return jnp.asarray(values, dtype=jnp.zeros(()).dtype)

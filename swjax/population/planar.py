@@ -22,6 +22,7 @@ from jaxtyping import Array, Float
 from swjax.plane import arcs, crossing_angles, integrate_over_arcs, middle_directions
 from swjax.population.order_statistics import bernstein, expected_order_statistics, order_weights
 from swjax.rows import put_rows
+from swjax.slicing import project
 from swjax.sorting import argsort
 
 # Numbers kept at a time: in the tables of the target, and in one chunk of arcs.
@@ -76,12 +77,12 @@ def prepare_plane(
     pieces = integrate_over_arcs(low[:, None], high[:, None], features, np)
     integrals = np.cumsum(np.pad(pieces, ((1, 0), (0, 0), (0, 0))), axis=0)
     return Plane(
-        weights=_array(source_weights),
-        target_sq=_array(target_weights @ np.sum(target_points**2, axis=1)),
-        breaks=_array(np.append(low, np.pi)),
-        features=_array(features),
-        integrals=_array(integrals),
-        mix=None if mix is None else _array(mix),
+        weights=jnp.asarray(source_weights, float),
+        target_sq=jnp.asarray(target_weights @ np.sum(target_points**2, axis=1), float),
+        breaks=jnp.asarray(np.append(low, np.pi), float),
+        features=jnp.asarray(features, float),
+        integrals=jnp.asarray(integrals, float),
+        mix=None if mix is None else jnp.asarray(mix, float),
     )
 
 
@@ -120,10 +121,7 @@ def _paired_target(plane: Plane, outputs: Array) -> Array:
     def add_chunk(total: Array, arcs: tuple[Array, Array]) -> tuple[Array, None]:
         low, high = arcs
         directions = middle_directions(lax.stop_gradient(low), lax.stop_gradient(high))
-        projected = jnp.matmul(
-            lax.stop_gradient(outputs), directions.T, precision=lax.Precision.HIGHEST
-        )
-        order = argsort(projected)
+        order = argsort(project(lax.stop_gradient(outputs), directions))
         mass = _sorted_mass(plane, _features_over(plane, low, high), order)
         return total + _sum_over_arcs(order, mass), None
 
@@ -167,7 +165,3 @@ def _crossing_angles_of_pairs(points: Any, xp: ModuleType) -> Any:
     """The angles at which two of the points have the same projection, pair by pair."""
     i, j = np.triu_indices(points.shape[0], 1)
     return crossing_angles(points[j] - points[i], xp)
-
-
-def _array(values: Any) -> Array:
-    return jnp.asarray(values, dtype=jnp.zeros(()).dtype)
