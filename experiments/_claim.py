@@ -4,7 +4,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from matplotlib.axes import Axes
+from _script import figure_path
+from _script import save as save
 from rich.console import Console
 
 from swjax.experiment import Sweep, run
@@ -30,19 +31,8 @@ def run_study(config: str) -> Sweep:
     return sweep
 
 
-def save(ax: Axes) -> None:
-    """Save the figure under the name of the script, in `experiments/figures`."""
-    path = HERE / "figures" / f"{Path(sys.argv[0]).stem}.png"
-    path.parent.mkdir(exist_ok=True)
-    figure = ax.get_figure(root=True)
-    assert figure is not None
-    figure.savefig(path, dpi=120, metadata={"Software": None})
-    Console(highlight=False).print(f"Figure: {path}", soft_wrap=True)
-
-
 def save_from_report(sweep: Sweep, name: str) -> None:
     """Save a figure of the report, by its name there, under the name of the script."""
-    path = HERE / "figures" / f"{Path(sys.argv[0]).stem}.png"
-    path.parent.mkdir(exist_ok=True)
+    path = figure_path()
     shutil.copyfile(sweep.folder / "figures" / f"{name}.png", path)
-    Console(highlight=False).print(f"Figure: {path}", soft_wrap=True)
+    print(f"Figure: {path}")

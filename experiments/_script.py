@@ -1,10 +1,11 @@
-"""What scripts without a study share: their options, and where their figure goes."""
+"""What scripts share: their options, their keys, and where their figure goes."""
 
 import argparse
 import sys
 from pathlib import Path
 
 import jax
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 FIGURES = Path(__file__).parent / "figures"
@@ -24,12 +25,19 @@ def options(doc: str | None, **numbers: int) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def save(figure: Figure, output: Path) -> None:
-    """Save the figure in the folder, under the name of the script."""
+def figure_path(output: Path = FIGURES) -> Path:
+    """The file in the folder that has the name of the script; the folder is made."""
     output.mkdir(parents=True, exist_ok=True)
-    path = output / f"{Path(sys.argv[0]).stem}.png"
+    return output / f"{Path(sys.argv[0]).stem}.png"
+
+
+def save(drawn: Figure | Axes, output: Path = FIGURES) -> None:
+    """Save a figure, or that of some Axes, in the folder under the name of the script."""
+    figure = drawn if isinstance(drawn, Figure) else drawn.get_figure(root=True)
+    assert figure is not None
+    path = figure_path(output)
     figure.savefig(path, dpi=120, metadata={"Software": None})
-    print(f"figure: {path}")
+    print(f"Figure: {path}")
 
 
 def keys(seed: int, num: int) -> jax.Array:

@@ -19,5 +19,5 @@ def run_and_see_figure(name, folder, *arguments):
     """The same for a script that writes a figure, which must be there and not empty."""
     printed = run_script(name, "--output", str(folder), *arguments)
     assert (folder / f"{name}.png").stat().st_size > 10_000
-    assert "figure:" in printed
+    assert "Figure:" in printed
     return printed
