@@ -450,7 +450,7 @@ def test_bad_input_is_refused():
         clarke.limiting_gradient(x, x, x, None, np.ones(3))
     with pytest.raises(ValueError, match="one weight for each point of y"):
         clarke.limiting_gradient(x, x, x, None, None, np.ones(2) / 2)
-    with pytest.raises(ValueError, match="unit length"):
+    with pytest.raises(ValueError, match="must have length 1"):
         clarke.limiting_gradient(x, x, x, np.ones((4, 2)))
     with pytest.raises(ValueError, match="batch_size"):
         clarke.limiting_gradient(x, x, x, batch_size=0)
