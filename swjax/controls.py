@@ -22,6 +22,11 @@ from swjax.slicing import Problem, project
 
 ControlVariate = Literal["moments", "gaussian"]
 
+# Trapezoidal rules in log r and log t: the steps leave an error of 1e-12, and beyond the ends, e^36
+# and e^-37 to e^25, what is left of the integrals is known or below that.
+_STEP_R, _REACH_R = 0.6, 60
+_STEP_T, _REACH_T = 0.25, (148, 100)
+
 
 class Known(NamedTuple):
     """Means and covariances of the clouds, and what follows from them for the control variates.
@@ -114,8 +119,8 @@ def mean_square_difference(
         E[P Q exp(-t (P + r Q))] = prod_k m_k^(1/2) sum_kl (A_kk B_ll + 2 A_kl B_kl) m_k m_l.
 
     In log r and log t the trapezoidal rule converges geometrically: to 1e-12 with these steps. The
-    tails of the integral over r are those of E q r^(-1/2) and E p r^(-3/2). In double precision,
-    for two nearly equal matrices cancel.
+    tails of the integral over r are those of E q r^(-1/2) and E p r^(-3/2). All is computed in
+    double precision, because the two terms nearly cancel for nearly equal matrices.
 
     Args:
         first: A symmetric positive semidefinite matrix.
@@ -151,10 +156,6 @@ def _(size: int, in_batched: list[bool], *matrices: Array) -> tuple[Array, bool]
     return lax.map(lambda pair: mean_square_difference(*pair), tuple(full)), True
 
 
-_STEP_R, _REACH_R = 0.6, 60
-_STEP_T = 0.25
-
-
 def _mean_ratio(
     a: Float[Array, "d d"], b: Float[Array, "d d"], r: Float[Array, ""]
 ) -> Float[Array, ""]:
@@ -163,7 +164,7 @@ def _mean_ratio(
     values, basis = jnp.linalg.eigh((a + r * b) / scale)
     a, b = (basis.T @ s @ basis for s in (a, b))
     pairs = jnp.outer(jnp.diag(a), jnp.diag(b)) + 2 * a * b
-    logs = jnp.arange(-148, 101) * _STEP_T
+    logs = jnp.arange(-_REACH_T[0], _REACH_T[1] + 1) * _STEP_T
     times = jnp.exp(logs)[:, None]
     weights = 1 / (1 + 2 * times * jnp.maximum(values, 0)[None])
     density = jnp.exp(logs + jnp.sum(jnp.log(weights), axis=1) / 2)

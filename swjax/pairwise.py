@@ -175,7 +175,7 @@ def _mean_over_blocks(
     pairs: Callable[..., Array],
     chunk_size: int | None,
 ) -> Array:
-    """The mean over the directions of what `pairs` makes of the costs; y of None is x."""
+    """The mean over the directions of what `pairs` makes of the costs; without y, x with itself."""
     num, dim = directions.shape
     points = sum(clouds.shape[0] * clouds.shape[1] for clouds in (x, y) if clouds is not None)
     num_blocks = -(-num // (chunk_size or default_chunk_size(points)))

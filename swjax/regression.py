@@ -60,8 +60,8 @@ def intercept(moments: Moments, noise: Float[Array, "k"]) -> Intercept:
     """Regress the values on the controls; both are taken from the moments.
 
     The controls are eliminated one after the other. One that varies by no more than its noise, or
-    that the others determine, is left out. What is left of the variation of the values is never
-    taken to be less than rounding leaves of it: in float32 a millionth.
+    that the others determine, is left out. The residual variation is bounded below by what
+    rounding leaves of the variation of the values: in float32 a millionth.
 
     Args:
         moments: Moments of the sample.

@@ -48,11 +48,11 @@ OTT: ``ott.tools.sliced.sliced_wasserstein``             here
 
 Neither library checks weights or the length of directions; here both must be right.
 
-**Derivatives** are those with the sorting permutations held fixed, wherever SW is differentiable
-the gradient: in the clouds, the directions and the weights, forward and reverse, to any order,
-under ``jit``, ``vmap``, ``scan`` and ``jax.checkpoint``. At ties the stable order decides. Where
-projected points coincide with their partners, as at x = y, the derivative is zero and never NaN,
-also through the root.
+**Derivatives** hold the sorting permutations fixed; where SW is differentiable, this is the
+gradient. They exist in the clouds, the directions and the weights, forward and reverse, to any
+order, under ``jit``, ``vmap``, ``scan``, ``shard_map`` and ``jax.checkpoint``. At ties the stable
+order decides. Where projected points coincide with their partners, as at x = y, the derivative is
+zero and never NaN, also through the root.
 
 **Rounding and special values.** In float32 a projection errs by about 1e-7 of the largest
 coordinate, so far from the origin little of a distance is left: of clouds of width 1 around 1e6,

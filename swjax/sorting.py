@@ -36,8 +36,8 @@ _MAX_BYTES = 2**19
 # The network passes over memory many times: so many bytes at once stay in the caches.
 _CACHED_BYTES = 2**22
 
-# So many numbers are sorted before XLA, on CPU, is let begin something else beside it. Of more, two
-# sorts side by side keep the cores busy.
+# Up to so many numbers, one sort ends before XLA starts the next on CPU: each has both cores. Two
+# sorts of more numbers keep the cores busy side by side.
 _FEW = 2**15
 
 
@@ -228,7 +228,7 @@ def _merging_permutation(first: Array, second: Array) -> Array:
 
 
 def _apart(function: Callable[..., Any], *arrays: Array) -> Any:
-    """What the function makes of arrays, on CPU as a piece of work that XLA joins to no other.
+    """Apply the function; on CPU, keep XLA from joining it with the work before and after it.
 
     Sorted rows are mostly read as one line of memory, by a gather or a scatter. XLA would join the
     last pass of the network to that, which then goes number by number and not in vectors; and it

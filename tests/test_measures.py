@@ -250,7 +250,7 @@ def test_digits_are_the_real_ones_between_minus_one_and_one():
     assert points.shape == (1797, 64)
     assert (points.min(), points.max()) == (-1, 1)
     assert law.is_discrete
-    # The first digit is a zero: its top row in scikit-learn's grey levels.
+    # The first digit is a zero: its top row in scikit-learn's gray levels.
     np.testing.assert_array_equal((points[0, :8] + 1) * 8, [0, 0, 5, 13, 9, 1, 0, 0])
 
 

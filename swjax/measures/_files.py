@@ -18,7 +18,7 @@ _IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 def digits() -> Discrete:
     """The 1797 handwritten digits that come with scikit-learn, as points of `[-1, 1]^64`.
 
-    Each is an image of 8 by 8 pixels, flattened row by row; the grey levels 0 to 16 become -1 to 1.
+    Each is an image of 8 by 8 pixels, flattened row by row; the gray levels 0 to 16 become -1 to 1.
     (The test set of "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, UCI
     Machine Learning Repository, 1998.)
 
@@ -104,7 +104,7 @@ def from_file(path: str | Path, *, array: str | None = None) -> Discrete:
 
     The format is recognized by the content: NumPy's `.npy` and `.npz`, and the IDX format of the
     MNIST family; each of them may be compressed with gzip. Axes after the first are flattened, so
-    `N` images of `h` by `w` pixels become points in dimension `h * w`. Bytes (`uint8`, the grey
+    `N` images of `h` by `w` pixels become points in dimension `h * w`. Bytes (`uint8`, the gray
     levels 0 to 255) become numbers from -1 to 1; other numbers stay as they are.
 
     Args:

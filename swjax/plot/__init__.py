@@ -1,7 +1,7 @@
 """One function per figure: it takes results, draws on given or new Axes, and returns them.
 
 Nothing here calls `show` or changes global settings. Results are a sweep, the dataset it carries,
-or plain arrays labelled by `as_results`.
+or plain arrays labeled by `as_results`.
 """
 
 from swjax.plot._style import CATEGORICAL as CATEGORICAL

@@ -136,7 +136,7 @@ def generated_images(
     rows: int = 6,
     columns: int = 8,
 ) -> Axes:
-    """Generated images beside real ones, on the same grey scale.
+    """Generated images beside real ones, on the same gray scale.
 
     Args:
         generated: images as rows, (n, height * width), values in [-1, 1].
