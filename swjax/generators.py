@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
-from swjax._checks import as_real_array
+from swjax._checks import as_count, as_real_array
 
 Activation = Callable[[Array], Array]
 Initializer = Callable[..., Array]
@@ -45,11 +45,11 @@ def _as_points(z: ArrayLike) -> Float[Array, "n d"]:
     return points
 
 
-def _check_counts(**counts: int | Sequence[int]) -> None:
-    for name, value in counts.items():
-        for number in value if isinstance(value, Sequence) else (value,):
-            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-                raise ValueError(f"{name} must be made of integers of at least 1, got {value!r}.")
+def _counts(name: str, values: Sequence[int]) -> tuple[int, ...]:
+    """Integers of at least 1."""
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise TypeError(f"{name} must be a sequence of integers such as (64, 32), got {values!r}.")
+    return tuple(as_count(f"{name}[{k}]", value) for k, value in enumerate(values))
 
 
 def smooth_cutoff(sq_norm: ArrayLike, radius: float | int, width: float | int) -> Array:
@@ -135,14 +135,13 @@ class Translation(nn.Module):
     @nn.compact
     def __call__(self, z: ArrayLike) -> Float[Array, "n d"]:
         """Map latent points `(n, dim)` to points `(n, dim)`."""
-        _check_counts(dim=self.dim)
-        z = _as_points(z)
-        if z.shape[1] != self.dim:
+        dim, z = as_count("dim", self.dim), _as_points(z)
+        if z.shape[1] != dim:
             raise ValueError(
-                f"Translation(dim={self.dim}) needs points of dimension {self.dim}, got z of shape "
-                f"{z.shape}; use a source of dimension {self.dim} or Translation(dim={z.shape[1]})."
+                f"Translation(dim={dim}) needs points of dimension {dim}, got z of shape "
+                f"{z.shape}; use a source of dimension {dim} or Translation(dim={z.shape[1]})."
             )
-        shift = self.param("shift", _normal(1.0), (self.dim,), _default_float())
+        shift = self.param("shift", _normal(1.0), (dim,), _default_float())
         return z + shift[None]
 
 
@@ -182,9 +181,8 @@ class Affine(nn.Module):
     @nn.compact
     def __call__(self, z: ArrayLike) -> Float[Array, "n d_y"]:
         """Map latent points `(n, d_x)` to points `(n, dim)`."""
-        _check_counts(dim=self.dim)
         init = nn.initializers.lecun_normal()
-        return _dense(self.dim, init, "affine", self.bias)(_as_points(z))
+        return _dense(as_count("dim", self.dim), init, "affine", self.bias)(_as_points(z))
 
 
 class FreePoints(nn.Module):
@@ -208,21 +206,20 @@ class FreePoints(nn.Module):
     @nn.compact
     def __call__(self, z: ArrayLike) -> Float[Array, "n d_y"]:
         """Map numbers `(n, 1)` to points `(n, dim)`; if `whole`, any `(num, d_x)` to all points."""
-        _check_counts(num=self.num, dim=self.dim)
-        z = _as_points(z)
-        points = self.param("points", _normal(1.0), (self.num, self.dim), _default_float())
+        num, dim, z = as_count("num", self.num), as_count("dim", self.dim), _as_points(z)
+        points = self.param("points", _normal(1.0), (num, dim), _default_float())
         if self.whole:
-            if len(z) != self.num:
+            if len(z) != num:
                 raise ValueError(
-                    f"FreePoints(whole=True) returns all its {self.num} points, but z has {len(z)} "
-                    f"rows; set the batch size to {self.num}, or use whole=False with the source "
-                    f"swjax.measures.indices({self.num})."
+                    f"FreePoints(whole=True) returns all its {num} points, but z has {len(z)} "
+                    f"rows; set the batch size to {num}, or use whole=False with the source "
+                    f"swjax.measures.indices({num})."
                 )
             return points
         if z.shape[1] != 1:
             raise ValueError(
                 f"FreePoints needs the numbers of points, z of shape (n, 1), got {z.shape}; "
-                f"use the source swjax.measures.indices({self.num})."
+                f"use the source swjax.measures.indices({num})."
             )
         numbers = jnp.where(z[:, 0] == jnp.round(z[:, 0]), z[:, 0], -1).astype(int)
         return points.at[numbers].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
@@ -251,7 +248,7 @@ class _Network(nn.Module):
 
     def _finish(self, z: Float[Array, "n d_x"], last: Float[Array, "n h"]) -> Float[Array, "n d_y"]:
         """The last layer, its activation and the cut-offs."""
-        x = _dense(self.dim, nn.initializers.lecun_normal(), "output")(last)
+        x = _dense(as_count("dim", self.dim), nn.initializers.lecun_normal(), "output")(last)
         if self.output_activation is not None:
             x = self.output_activation(x)
         return x if self.cutoff is None else self.cutoff(self.variables["params"], z, x)
@@ -275,9 +272,8 @@ class MLP(_Network):
     @nn.compact
     def __call__(self, z: ArrayLike) -> Float[Array, "n d_y"]:
         """Map latent points `(n, d_x)` to points `(n, dim)`."""
-        _check_counts(features=self.features, dim=self.dim)
         h = z = _as_points(z)
-        for k, width in enumerate(self.features):
+        for k, width in enumerate(_counts("features", self.features)):
             h = self.activation(_dense(width, self.kernel_init, f"layer_{k}")(h))
         return self._finish(z, h)
 
@@ -308,9 +304,8 @@ class DenseSkipMLP(_Network):
     @nn.compact
     def __call__(self, z: ArrayLike) -> Float[Array, "n d_y"]:
         """Map latent points `(n, d_x)` to points `(n, dim)`."""
-        _check_counts(features=self.features, dim=self.dim)
         seen = z = _as_points(z)
-        for k, width in enumerate(self.features):
+        for k, width in enumerate(_counts("features", self.features)):
             h = self.activation(_dense(width, self.kernel_init, f"layer_{k}")(seen))
             seen = jnp.concatenate([seen, h], axis=1)
         return self._finish(z, seen)
@@ -341,16 +336,16 @@ class ConvGenerator(nn.Module):
         """Map latent points `(n, d_x)` to flat images `(n, height * width * channels)`."""
         if len(self.shape) != 3:
             raise ValueError(f"shape must be (height, width, channels), got {self.shape}.")
-        _check_counts(shape=self.shape, features=self.features)
-        if not self.features:
+        height, width, channels = _counts("shape", self.shape)
+        features = _counts("features", self.features)
+        if not features:
             raise ValueError("features must name at least one number of channels.")
         z = _as_points(z)
         he, lecun = nn.initializers.he_normal(), nn.initializers.lecun_normal()
-        height, width, channels = self.shape
-        rows, columns = (-(-size // 2 ** len(self.features)) for size in (height, width))
-        image = _dense(rows * columns * self.features[0], he, "seed")(z)
-        image = image.reshape(len(z), rows, columns, self.features[0])
-        outputs = (*self.features[1:], channels)
+        rows, columns = (-(-size // 2 ** len(features)) for size in (height, width))
+        image = _dense(rows * columns * features[0], he, "seed")(z)
+        image = image.reshape(len(z), rows, columns, features[0])
+        outputs = (*features[1:], channels)
         for k, num in enumerate(outputs):
             image = nn.ConvTranspose(
                 num,

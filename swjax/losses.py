@@ -72,7 +72,8 @@ class SlicedLoss:
 
     Attributes:
         apply: the generator, a pure function `(params, (n, d_x)) -> (n, d_y)`, such as
-            `model.apply` of a Flax module.
+            `model.apply` of a Flax module. An NNX module is taken apart first:
+            `graph, params = nnx.split(model)` and `lambda u, x: nnx.merge(graph, u)(x)`.
         source: law of the latent points, anything with `.dim` and `.sample(key, n) -> (n, d_x)`.
         target: law of the data, likewise in dimension `d_y`.
         batch_size: number `n` of points drawn from each.
@@ -85,7 +86,7 @@ class SlicedLoss:
     Raises:
         ValueError: if a size is below 1, `p < 1`, or the directions do not fit the target, are
             none, or are not of unit length (checked where their values are known).
-        TypeError: if `apply` is not a function or a law cannot be sampled.
+        TypeError: if `apply` is not a function or is an NNX module, or a law cannot be sampled.
 
     >>> import jax
     >>> import swjax
@@ -108,6 +109,7 @@ class SlicedLoss:
     directions: ArrayLike | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        _refuse_nnx(self.apply)
         if hasattr(self.apply, "apply"):
             raise TypeError(
                 f"apply is the model {type(self.apply).__name__}; pass its function model.apply."
@@ -201,6 +203,21 @@ class SlicedLoss:
         for name, part in zip(names, (*static, *leaves), strict=True):
             object.__setattr__(loss, name, part)
         return loss
+
+
+def _refuse_nnx(apply: Any) -> None:
+    """Refuse an NNX module and a method of one: they hold their parameters and take no others.
+
+    The module of a class is looked at by name, since `flax.nnx` may not be loaded.
+    """
+    owner = getattr(apply, "__self__", apply)
+    if any(base.__module__.startswith("flax.nnx") for base in type(owner).__mro__):
+        raise TypeError(
+            f"apply is the NNX module {type(owner).__name__} or a method of it, not a function of "
+            "its parameters. Take it apart:\n"
+            "    graph, params = nnx.split(model)\n"
+            "    apply = lambda params, x: nnx.merge(graph, params)(x)"
+        )
 
 
 def check_outputs(outputs: Any, latents: Array, dim: int) -> None:

@@ -9,7 +9,6 @@ so a run depends on its key alone, and can be continued at any step. `train` is 
 `start` and `sgd_step` are its two parts, for runners that do more between the steps.
 """
 
-import operator
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -20,9 +19,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 
+from swjax._checks import as_count
 from swjax._keys import canonical_key
 from swjax._trees import check_floating_leaves
-from swjax.optim import check_ball_is_last
+from swjax.optim import check_ball_is_last, ignore_unknown_arguments
 
 
 @runtime_checkable
@@ -103,12 +103,12 @@ def start(optimizer: optax.GradientTransformation, params: PyTree) -> TrainingSt
 
     Raises:
         TypeError: naming the leaf, if one is not of real floating point type.
-        ValueError: if `keep_params_in_ball` is not the last transform of its chain.
+        ValueError: if `keep_params_in_ball` is not the last of its chain that moves its parameters.
     """
     check_floating_leaves("params", params)
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), params)
+    check_ball_is_last(optimizer, params)
     opt_state = optimizer.init(params)
-    check_ball_is_last(opt_state)
     diverged_at = jnp.where(_is_finite(params), -1, 0).astype(jnp.int32)
     return TrainingState(params, opt_state, jnp.zeros((), jnp.int32), diverged_at)
 
@@ -122,23 +122,26 @@ def sgd_step(
     the traced function, and one compilation serves every step size.
 
         def run(step_size, key):
-            optimizer = swjax.optim.noised_projected_sgd(step_size, 0.1, 5.0, key)
-            step = sgd_step(loss, optimizer)
-            return jax.lax.scan(lambda s, _: step(s, key), start(optimizer, params), length=100)
+            noise_key, data_key = jax.random.split(key)
+            optimizer = swjax.optim.noised_projected_sgd(step_size, 0.1, 5.0, noise_key)
+            step, first = sgd_step(loss, optimizer), start(optimizer, params)
+            return jax.lax.scan(lambda s, _: step(s, data_key), first, length=100)
 
     The optimizer's `update` also receives `value`, `grad` and `value_fn` (the loss of this draw as
-    a function of the parameters), which line searches and plateau detectors ask for.
+    a function of the parameters), which line searches and plateau detectors ask for, unless it
+    neither names them nor accepts any argument, as that of `optax.contrib.sam`. Inside an
+    `optax.chain` such a transform fails: Optax asks transforms to ignore what they do not know.
 
     Args:
         loss: `loss.draw(key)` and `loss.value_and_grad(params, draw)`, pure functions.
-        optimizer: any Optax optimizer or chain.
+        optimizer: any Optax optimizer or chain that asks for no other extra arguments.
 
     Returns:
         `step(state, key) -> (state, sample_loss)`. `key` is the key `()` of the *run*, the same at
         every step: the step folds its number into it. `sample_loss` is the loss, a scalar `()`, at
         the iterate before the step.
     """
-    optimizer = optax.with_extra_args_support(optimizer)
+    optimizer = ignore_unknown_arguments(optimizer)
 
     def step(state: TrainingState, key: Array) -> tuple[TrainingState, Array]:
         draw = loss.draw(jax.random.fold_in(key, state.step))
@@ -173,8 +176,15 @@ def train(
 
     With `optax.sgd(alpha)` and a `SlicedLoss` this is the scheme of Tanguy (TMLR 2023, equation 7);
     with `swjax.noised_projected_sgd` that of equation 13. Step `t` draws from `fold_in(key, t)`.
-    Everything runs in one `jax.lax.scan`, compiled once per loss, optimizer and shape of the
-    parameters; `jax.vmap` over keys, parameters or step sizes gives many runs at once.
+    Everything runs in one `jax.lax.scan`; `jax.vmap` over keys, parameters or step sizes gives many
+    runs at once.
+
+    The program is compiled once per optimizer, shape of the parameters and structure of the loss,
+    if the loss is a pytree of arrays, as `SlicedLoss` is: another loss with the same static parts
+    uses it again. A loss with any other leaf, such as a Python number or an object of a class of
+    yours, may have changed between two calls, so that every call compiles its own; register the
+    class as a pytree to avoid that. As for `jax.jit`, functions (that of a `SlicedLoss`, those of
+    the optimizer) must be pure: what they close over must not change.
 
     A run whose iterate becomes infinite or NaN goes on, so that under `vmap` the others are not
     disturbed; the first such iterate is recorded.
@@ -186,7 +196,8 @@ def train(
     Args:
         key: the key `()` of the run: typed, raw or an integer.
         loss: `loss.draw(key)` and `loss.value_and_grad(params, draw)`, as `swjax.SlicedLoss` has.
-        optimizer: any Optax optimizer or chain.
+        optimizer: any Optax optimizer or chain; its `update` may ask for the extra arguments
+            `value`, `grad` and `value_fn`, see `swjax.training.sgd_step`.
         params: the initial parameters, a tree of real floating point arrays.
         num_steps: number of steps, at least 1.
         record_every: the path holds every `record_every`-th iterate, at least 1. Memory is that of
@@ -200,8 +211,8 @@ def train(
     Raises:
         TypeError: naming the leaf, if a parameter is not of real floating point type; if `key` is
             no key, or a count no integer.
-        ValueError: if a count is below 1, or if `keep_params_in_ball` is not the last transform of
-            its chain.
+        ValueError: if a count is below 1, or if `keep_params_in_ball` is not the last of its chain
+            that moves its parameters.
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -217,55 +228,33 @@ def train(
     >>> bool(jnp.linalg.norm(run.params - jnp.array([0.0, 5.0])) < 1)
     True
     """
-    num_steps, record_every = _count("num_steps", num_steps), _count("record_every", record_every)
+    num_steps = as_count("num_steps", num_steps)
+    record_every = as_count("record_every", record_every)
     key = canonical_key(key)
     check_floating_leaves("params", params)
     # Inside a trace the optimizer may close over tracers, which must not end in a global cache.
     traced = (key, jnp.zeros(()), *jax.tree.leaves((params, loss)))
     if any(isinstance(part, jax.core.Tracer) for part in traced):
         return _train(key, loss, optimizer, params, num_steps, record_every)
-    leaves, structure = jax.tree.flatten(loss)
-    is_array = tuple(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves)
-    arrays = [leaf if array else None for leaf, array in zip(leaves, is_array, strict=True)]
-    others = _Static(
-        [None if array else leaf for leaf, array in zip(leaves, is_array, strict=True)]
-    )
-    return _train_compiled(
-        key, arrays, params, others, structure, optimizer, num_steps, record_every
-    )
+    arrays, structure = jax.tree.flatten(loss)
+    if all(isinstance(leaf, jax.Array | np.ndarray) for leaf in arrays):
+        return _train_compiled(key, arrays, params, structure, optimizer, num_steps, record_every)
+    run = lambda key, params: _train(key, loss, optimizer, params, num_steps, record_every)
+    return jax.jit(run)(key, params)
 
 
-class _Static:
-    """Objects that are no arrays, compared one by one by identity."""
-
-    def __init__(self, parts: list):
-        self.parts = parts
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, _Static)
-            and len(self.parts) == len(other.parts)
-            and all(map(operator.is_, self.parts, other.parts))
-        )
-
-    def __hash__(self) -> int:
-        return hash(tuple(map(id, self.parts)))
-
-
-@partial(jax.jit, static_argnums=(3, 4, 5, 6, 7))
+@partial(jax.jit, static_argnums=(3, 4, 5, 6))
 def _train_compiled(
     key: Array,
     arrays: list,
     params: PyTree,
-    others: _Static,
     structure: Any,
     optimizer: optax.GradientTransformation,
     num_steps: int,
     record_every: int,
 ) -> Run:
-    """`_train` with the loss taken apart into arrays, which are traced, and the rest."""
-    leaves = [b if a is None else a for a, b in zip(arrays, others.parts, strict=True)]
-    loss = jax.tree.unflatten(structure, leaves)
+    """`_train` with the loss taken apart into arrays, which are traced, and its structure."""
+    loss = jax.tree.unflatten(structure, arrays)
     return _train(key, loss, optimizer, params, num_steps, record_every)
 
 
@@ -295,13 +284,3 @@ def _train(
         losses = jnp.concatenate([losses, last_losses])
     path = jax.tree.map(lambda u, us: jnp.concatenate([u[None], us]), initial.params, path)
     return Run(state.params, losses, path, Status(state.diverged_at))
-
-
-def _count(name: str, value: int) -> int:
-    try:
-        value = operator.index(value)
-    except TypeError as error:
-        raise TypeError(f"{name} must be a Python integer, got {value!r}.") from error
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}.")
-    return value

@@ -3,8 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+import swjax
 from swjax import measures
 from swjax.losses import SlicedLoss
 
@@ -134,3 +136,19 @@ def test_what_is_not_a_law_or_a_function_is_refused():
 
     with pytest.raises(TypeError, match="pass its function model.apply"):
         SlicedLoss(Model(), CLOUD, CLOUD, batch_size=2)
+
+
+def test_an_nnx_module_is_refused_with_the_way_to_take_it_apart():
+    nnx = pytest.importorskip("flax.nnx")
+    model = nnx.Linear(2, 2, rngs=nnx.Rngs(0))
+    for apply in (model, model.__call__):
+        with pytest.raises(TypeError, match="the NNX module Linear or a method of it") as error:
+            SlicedLoss(apply, CLOUD, CLOUD, batch_size=4)
+    # The two lines of the message, as a user would paste them.
+    names = {"nnx": nnx, "model": model}
+    lines = [line.strip() for line in str(error.value).splitlines()[1:]]
+    exec("\n".join(lines), names)
+    loss = SlicedLoss(names["apply"], CLOUD, CLOUD, batch_size=4)
+    run = swjax.train(0, loss, optax.sgd(0.1), names["params"], num_steps=2)
+    assert jax.tree.structure(run.params) == jax.tree.structure(names["params"])
+    assert not np.array_equal(run.path["kernel"][0], run.params["kernel"])

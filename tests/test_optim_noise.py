@@ -1,5 +1,6 @@
 """Gaussian noise on the update: its law, its keys, and its place among Optax's transforms."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -13,7 +14,12 @@ import scipy.stats
 from flax.training.train_state import TrainState
 
 from swjax._keys import canonical_key, check_key
-from swjax.optim import GaussianNoiseState, add_gaussian_noise, noised_sgd
+from swjax.optim import (
+    GaussianNoiseState,
+    add_gaussian_noise,
+    noised_projected_sgd,
+    noised_sgd,
+)
 from swjax.optim._arguments import check_scalar
 
 KEY = jax.random.key(7)
@@ -29,7 +35,8 @@ def leaves_equal(a, b):
 
 
 def test_the_noise_is_that_of_optax_draw_for_draw():
-    ours, theirs = add_gaussian_noise(0.3, KEY), optax.add_noise(0.3**2, 0.0, KEY)
+    own_key = jax.random.fold_in(KEY, 2**31)
+    ours, theirs = add_gaussian_noise(0.3, KEY), optax.add_noise(0.3**2, 0.0, own_key)
     state, their_state = ours.init(TREE), theirs.init(TREE)
     for _ in range(3):
         update, state = ours.update(TREE, state)
@@ -56,6 +63,36 @@ def test_the_noise_has_the_law_of_optax_noise_under_other_keys():
     independent_pairs = [(a, b), (a, later), (a[:-1], a[1:]), (a, their)]
     for u, v in independent_pairs:
         assert abs((u * v).mean()) < 5 * std**2 / num**0.5
+
+
+def test_noise_and_minibatches_of_one_key_share_no_bits():
+    key, num = jax.random.key(3), 12
+    noise = add_gaussian_noise(1.0, key)
+    zeros, state = jnp.zeros((4, 2)), noise.init(jnp.zeros((4, 2)))
+    noises, draws = set(), set()
+    for step in range(num):
+        update, state = noise.update(zeros, state)
+        noises |= {tuple(row) for row in update.tolist()}
+        step_key = jax.random.fold_in(key, step)
+        parts = [key, step_key, *jax.random.split(step_key, 3), *jax.random.split(key, num)]
+        for part in parts:
+            draws |= {tuple(row) for row in jax.random.normal(part, zeros.shape).tolist()}
+    assert len(noises) == 4 * num
+    assert not noises & draws
+
+
+def test_donating_the_state_leaves_the_key_of_the_user():
+    key, params = jax.random.key(7), jnp.ones(3)
+    optimizer = noised_projected_sgd(0.1, 0.5, 1.0, key)
+
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
+    def step(params, state):
+        updates, state = optimizer.update(params, state, params)
+        return optax.apply_updates(params, updates), state
+
+    ends = [step(params + 0, optimizer.init(params))[0] for _ in range(2)]
+    np.testing.assert_array_equal(ends[0], ends[1])
+    assert not key.is_deleted()
 
 
 @pytest.mark.parametrize("step_size", [0.5, 0.01])
@@ -267,7 +304,8 @@ def test_the_state_can_be_searched_and_mapped_by_optax():
     optimizer = optax.chain(add_gaussian_noise(1.0, KEY), optax.trace(0.9))
     state = optimizer.init(TREE)
     key = optax.tree_utils.tree_get(state, "rng_key")
-    assert np.array_equal(jax.random.key_data(key), jax.random.key_data(KEY))
+    own_key = jax.random.fold_in(KEY, 2**31)
+    assert np.array_equal(jax.random.key_data(key), jax.random.key_data(own_key))
     doubled = optax.tree_utils.tree_map_params(optimizer, lambda leaf: leaf + 1, state)
     assert np.all(doubled[1].trace["w"] == 1)
 

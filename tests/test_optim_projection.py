@@ -11,7 +11,13 @@ from flax.training.train_state import TrainState
 from jax.test_util import check_grads
 from optax._src.base import NO_PARAMS_MSG
 
-from swjax.optim import check_ball_is_last, keep_params_in_ball, project_onto_ball, projected_sgd
+from swjax.optim import (
+    check_ball_is_last,
+    ignore_unknown_arguments,
+    keep_params_in_ball,
+    project_onto_ball,
+    projected_sgd,
+)
 
 project = jax.jit(project_onto_ball)
 TREE = {"w": jnp.array([[3.0, 0.0]]), "b": (jnp.array(4.0), None)}
@@ -332,23 +338,63 @@ def test_a_ball_that_is_not_last_is_found_wherever_it_hides():
         optax.chain(sgd, optax.chain(ball, sgd)),
         optax.partition({"x": optax.chain(ball, sgd)}, {"a": "x"}),
         injected(1.0),
-        optax.MultiSteps(optax.chain(ball, sgd), 2),
+        optax.MultiSteps(optax.chain(ball, sgd), 2).gradient_transformation(),
         optax.apply_if_finite(optax.chain(ball, sgd), 2),
     ]
     for optimizer in wrong:
-        for state in (optimizer.init(params), jax.jit(optimizer.init)(params)):
-            with pytest.raises(ValueError, match="keep_params_in_ball is number 1 of 2"):
-                check_ball_is_last(state)
+        with pytest.raises(ValueError, match="keep_params_in_ball is number 1 of 2"):
+            check_ball_is_last(optimizer, params)
     right = [
         optax.chain(sgd, ball),
         optax.named_chain(("z", sgd), ("ball", ball)),
         optax.chain(sgd, optax.masked(ball, {"a": True})),
         optax.partition({"x": projected_sgd(0.1, 1.0), "y": sgd}, {"a": "x"}),
-        optax.MultiSteps(projected_sgd(0.1, 1.0), 2),
+        optax.MultiSteps(projected_sgd(0.1, 1.0), 2).gradient_transformation(),
         optax.adam(0.1),
     ]
     for optimizer in right:
-        check_ball_is_last(optimizer.init(params))
+        check_ball_is_last(optimizer, params)
+
+
+def test_a_transform_after_the_ball_is_refused_only_if_it_moves_its_parameters():
+    params = {"in": jnp.ones(2), "free": jnp.ones(3)}
+    inside, free = {"in": True, "free": False}, {"in": False, "free": True}
+    ball, adam = projected_sgd(0.1, 0.5), optax.adam(0.1)
+    plateau = optax.contrib.reduce_on_plateau()  # asks for the value
+    masked = lambda transform: optax.chain(
+        optax.masked(ball, inside), optax.masked(transform, free)
+    )
+    right = [
+        optax.chain(ball, optax.identity()),
+        optax.named_chain(("ball", ball), ("rest", optax.chain(optax.identity()))),
+        optax.inject_hyperparams(lambda a: masked(optax.sgd(a)))(0.1),
+        *map(masked, (adam, plateau, optax.set_to_zero(), ball)),
+    ]
+    for optimizer in right:
+        check_ball_is_last(optimizer, params)
+        jax.jit(jax.vmap(lambda u, o=optimizer: check_ball_is_last(o, u) or u))(
+            jax.tree.map(lambda leaf: leaf[None], params)
+        )
+    wrong = [
+        optax.chain(ball, optax.scale(1.0)),
+        optax.chain(ball, plateau),
+        optax.chain(ball, optax.masked(optax.set_to_zero(), free)),
+        optax.chain(optax.masked(ball, inside), optax.masked(adam, inside)),
+        masked(optax.chain(ball, adam)),
+        optax.apply_if_finite(optax.chain(ball, adam), 2),
+    ]
+    for optimizer in wrong:
+        with pytest.raises(ValueError, match="keep_params_in_ball is number 1 of 2"):
+            check_ball_is_last(optimizer, params)
+
+
+def test_arguments_that_an_optimizer_does_not_name_are_dropped():
+    params = jnp.ones(2)
+    sam = optax.contrib.sam(optax.sgd(1.0), optax.sgd(0.5))
+    for optimizer in (optax.sgd(1.0), sam, optax.adam(1.0)):
+        update = ignore_unknown_arguments(optimizer).update
+        updates, _ = update(params, optimizer.init(params), params, value=1.0, grad=params)
+        assert updates.shape == (2,)
 
 
 def test_updates_that_cannot_move_are_refused_by_name():

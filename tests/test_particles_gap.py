@@ -1,5 +1,7 @@
 """The certificate: an upper bound that holds, is sharp, and reproduces the known values."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from particle_reference import fourier_columns, lasso_minimum
 
 from swjax import particles as P
+from swjax.flows.particles.gap import gap_or_infinity
 
 GRID = np.arange(4000) / 4000
 
@@ -74,6 +77,88 @@ def test_the_gap_closes_and_the_minimum_is_that_of_the_other_solver(x64, spikes)
     present = solution.particles.weights != 0
     support = problem.potential(solution.particles, solution.particles)
     assert float(jnp.abs(jnp.where(present, support, 0)).max()) < 1e-6
+
+
+@pytest.mark.parametrize(("max_steps", "check_every"), [(10, 1000), (25, 10), (20, 10), (3, 1)])
+def test_the_gap_is_pursued_for_exactly_the_steps_allowed(x64, spikes, max_steps, check_every):
+    problem, _ = spikes
+    start, scheme = P.uniform_grid(12), P.ForwardBackward(0.06, 2e-6)
+    solution = P.solve_to_gap(
+        problem, start, scheme, tolerance=1e-9, max_steps=max_steps, check_every=check_every
+    )
+    assert solution.num_steps == max_steps
+    flow = P.particle_flow(problem, start, scheme, num_steps=max_steps, num_records=1)
+    for ours, theirs in zip(solution.particles, flow.particles, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(solution.gap.gap, flow.gap.gap, rtol=1e-9)
+
+
+def test_a_pursuit_that_explodes_says_when_and_what_to_do(x64):
+    problem = P.spikes_deconvolution([1.0], [0.5])
+    start = P.as_particles(jnp.array([1.0]), jnp.array([0.4]))
+    with pytest.raises(FloatingPointError, match="NaN at step 400. Take smaller steps"):
+        P.solve_to_gap(
+            problem, start, P.GradientDescent(10.0), tolerance=1e-3, max_steps=1000, check_every=400
+        )
+
+
+def products(jaxpr):
+    """Every product of matrices in a program, at every depth."""
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "dot_general":
+            yield eqn
+        for value in jax.tree.leaves(
+            list(eqn.params.values()), is_leaf=lambda v: hasattr(v, "eqns") or hasattr(v, "jaxpr")
+        ):
+            inner = getattr(value, "jaxpr", value)
+            if hasattr(inner, "eqns"):
+                yield from products(inner)
+
+
+def wave_problem():
+    wave = lambda theta: jnp.stack([jnp.cos(theta[0]), jnp.sin(theta[0])])
+    box = P.PointwiseFeatures(wave, curvature=1.0, lower=jnp.zeros(1), upper=7 * jnp.ones(1))
+    return P.ParticleProblem(box, P.LeastSquares(jnp.array([2.0, 0.0])), 0.5)
+
+
+def neuron_problem(activation):
+    network = P.two_layer_network([1.0, -1.0], jnp.eye(2), activation=activation, penalty=0.1)
+    return network.on_inputs(jnp.ones((3, 2))) if activation == "sigmoid" else network.population
+
+
+IN_FULL_PRECISION = {
+    "circle": (lambda: P.spikes_deconvolution([1.0], [0.2], order=3), 1),
+    "torus": (lambda: P.spikes_deconvolution([1.0], [[0.2, 0.3]], order=2), 2),
+    "pointwise": (wave_problem, 1),
+    "relu": (lambda: neuron_problem("relu"), 2),
+    "probit": (lambda: neuron_problem("probit"), 2),
+    "inputs": (lambda: neuron_problem("sigmoid"), 2),
+}
+
+
+@pytest.mark.parametrize("name", IN_FULL_PRECISION)
+def test_all_products_behind_a_certificate_ask_for_full_precision(name):
+    make, dim = IN_FULL_PRECISION[name]
+    problem = make()
+    start = P.as_particles(jnp.ones(3), jnp.arange(3.0 * dim).reshape(3, dim) + 1)
+
+    def everything(particles):
+        fitted = P.fit_weights(problem, particles.positions, num_steps=2)
+        plain = dataclasses.replace(problem, penalty=None)
+        least = P.fit_weights(plain, particles.positions)
+        return gap_or_infinity(problem, particles), problem.velocity(particles), fitted, least
+
+    found = list(products(jax.make_jaxpr(everything)(start).jaxpr))
+    assert len(found) > 5
+    highest = (jax.lax.Precision.HIGHEST,) * 2
+    assert all(eqn.params["precision"] == highest for eqn in found)
+
+
+def test_only_quadratic_losses_are_fitted_on_given_positions():
+    loss = P.ConvexLoss(lambda f: jnp.sum(jnp.log(jnp.cosh(f - 1))), 0.0)
+    problem = P.ParticleProblem(P.FourierFeatures(2), loss, 0.1)
+    with pytest.raises(ValueError, match="the loss is a ConvexLoss. State it as LeastSquares"):
+        P.fit_weights(problem, P.torus_grid(4))
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Training: which key each step uses, what is recorded, what happens when a run diverges."""
 
+import gc
+import weakref
 from typing import NamedTuple
 
 import chex
@@ -10,7 +12,7 @@ import optax
 import pytest
 
 import swjax
-from swjax.optim import keep_params_in_ball, noised_projected_sgd
+from swjax.optim import keep_params_in_ball, noised_projected_sgd, projected_sgd
 from swjax.training import TrainingState, sgd_step, start, train
 
 KEY = jax.random.key(0)
@@ -100,31 +102,59 @@ def test_the_path_has_the_tree_and_the_types_of_the_parameters():
     assert run.path["none"] is None
 
 
-@pytest.mark.parametrize(
-    "optimizer",
-    [
-        optax.adam(0.1),
-        optax.inject_hyperparams(optax.sgd)(learning_rate=optax.linear_schedule(0.1, 0.0, 50)),
-        optax.MultiSteps(optax.sgd(0.1), 2).gradient_transformation(),
-        optax.apply_if_finite(optax.sgd(0.1), 3),
-        optax.chain(optax.sgd(0.1), optax.contrib.reduce_on_plateau()),
-        optax.lbfgs(),
-        noised_projected_sgd(0.1, 0.1, 5.0, KEY),
-    ],
-    ids=[
-        "adam",
-        "inject",
-        "multi_steps",
-        "apply_if_finite",
-        "plateau",
-        "lbfgs",
-        "noised_projected",
-    ],
-)
-def test_any_optax_optimizer_runs_in_the_scan(optimizer):
-    run = train(KEY, LOSS, optimizer, ZERO, num_steps=50)
+OPTIMIZERS = {
+    "adam": optax.adam(0.1),
+    "inject": optax.inject_hyperparams(optax.sgd)(
+        learning_rate=optax.linear_schedule(0.1, 0.0, 50)
+    ),
+    "multi_steps": optax.MultiSteps(optax.sgd(0.1), 2).gradient_transformation(),
+    "apply_if_finite": optax.apply_if_finite(optax.sgd(0.1), 3),
+    "plateau": optax.chain(optax.sgd(0.1), optax.contrib.reduce_on_plateau(patience=2)),
+    "lbfgs": optax.lbfgs(),
+    "noised_projected": noised_projected_sgd(0.1, 0.1, 5.0, KEY),
+    # Its update refuses arguments that it does not know.
+    "sam": optax.contrib.sam(optax.sgd(0.1), optax.sgd(0.05)),
+}
+ASKS_FOR = {"plateau": ("value",), "lbfgs": ("value", "grad", "value_fn")}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_any_optax_optimizer_runs_in_the_scan_as_in_a_plain_loop(name):
+    optimizer, num_steps = OPTIMIZERS[name], 50
+
+    def value_fn(params, step):
+        residual = params - LOSS.target - jax.random.normal(jax.random.fold_in(KEY, step), (2,))
+        return jnp.sum(residual**2) / 2
+
+    @jax.jit
+    def move(params, state, step):
+        value, grad = jax.value_and_grad(value_fn)(params, step)
+        offered = {
+            "value": value,
+            "grad": grad,
+            "value_fn": lambda u: value_fn(u, step),
+        }
+        extra = {argument: offered[argument] for argument in ASKS_FOR.get(name, ())}
+        updates, state = optimizer.update(grad, state, params, **extra)
+        return optax.apply_updates(params, updates), state
+
+    path, state = [ZERO], optimizer.init(ZERO)
+    for step in range(num_steps):
+        params, state = move(path[-1], state, step)
+        path.append(params)
+    run = train(KEY, LOSS, optimizer, ZERO, num_steps=num_steps)
+    np.testing.assert_allclose(run.path, np.stack(path), rtol=1e-4, atol=1e-5)
     assert np.linalg.norm(run.params - LOSS.target) < np.linalg.norm(LOSS.target)
     assert int(run.status.diverged_at) == -1
+
+
+def test_a_plateau_seen_through_the_value_lowers_the_step():
+    optimizer = OPTIMIZERS["plateau"]
+    plain = train(KEY, LOSS, SGD, ZERO, num_steps=50)
+    run = train(KEY, LOSS, optimizer, ZERO, num_steps=50)
+    steps, plain_steps = np.diff(run.path, axis=0), np.diff(plain.path, axis=0)
+    np.testing.assert_allclose(steps[0], plain_steps[0], rtol=1e-5)
+    assert np.linalg.norm(steps[-10:]) < 0.1 * np.linalg.norm(plain_steps[-10:])
 
 
 def test_a_diverging_run_is_recorded_with_its_first_bad_iterate_and_the_others_go_on():
@@ -181,6 +211,44 @@ def test_calling_train_again_with_the_same_parts_does_not_trace_again():
     assert len(traces) == once
     train(KEY, loss, optax.sgd(0.2), ZERO, num_steps=5)
     assert len(traces) == 2 * once
+
+
+class Mutable:
+    """|u - c|^2 / 2 with a number that the user may change; no pytree."""
+
+    def __init__(self, c):
+        self.c = c
+
+    def draw(self, key):
+        return None
+
+    def value_and_grad(self, params, draw):
+        return jax.value_and_grad(lambda u: jnp.sum((u - self.c) ** 2) / 2)(params)
+
+
+def test_a_loss_that_the_user_changes_between_two_runs_is_seen_as_it_is():
+    loss = Mutable(1.0)
+    for c in (1.0, 5.0):
+        loss.c = c
+        run = train(KEY, loss, SGD, ZERO, num_steps=200)
+        np.testing.assert_allclose(run.params, c, rtol=1e-5)
+
+    class Scaled(NamedTuple):
+        c: float
+        draw = Mutable.draw
+        value_and_grad = Mutable.value_and_grad
+
+    ends = [train(KEY, Scaled(c), SGD, ZERO, num_steps=200).params[0] for c in (2, 2.5, True)]
+    np.testing.assert_allclose(ends, [2, 2.5, 1], rtol=1e-5)
+
+
+def test_a_loss_that_is_no_pytree_is_not_kept_after_its_run():
+    loss = Mutable(1.0)
+    left = weakref.ref(loss)
+    train(KEY, loss, SGD, ZERO, num_steps=2)
+    del loss
+    gc.collect()
+    assert left() is None
 
 
 def test_one_compilation_serves_every_step_size_of_a_sweep():
@@ -263,6 +331,24 @@ def test_a_misplaced_ball_and_bad_counts_are_refused():
         train(KEY, LOSS, SGD, ZERO, num_steps=0)
     with pytest.raises(ValueError, match="record_every must be at least 1, got -2"):
         train(KEY, LOSS, SGD, ZERO, num_steps=3, record_every=-2)
+    with pytest.raises(TypeError, match="num_steps must be a Python integer"):
+        train(KEY, LOSS, SGD, ZERO, num_steps=True)
+
+
+def test_a_ball_of_some_parameters_may_be_followed_by_moves_of_the_others():
+    class Tree(Noisy):
+        def value_and_grad(self, params, draw):
+            value = lambda p: jnp.sum((p["in"] - 3) ** 2) + jnp.sum((p["free"] - 3) ** 2)
+            return jax.value_and_grad(value)(params)
+
+    ball, free = {"in": True, "free": False}, {"in": False, "free": True}
+    optimizer = optax.chain(
+        optax.masked(projected_sgd(0.1, 0.5), ball), optax.masked(optax.adam(0.1), free)
+    )
+    params = {"in": ZERO, "free": ZERO}
+    run = train(KEY, Tree(ZERO), optimizer, params, num_steps=200)
+    np.testing.assert_allclose(np.linalg.norm(run.params["in"]), 0.5, rtol=1e-6)
+    np.testing.assert_allclose(run.params["free"], 3, atol=0.01)
 
 
 def test_keys_of_every_form_give_the_same_run():

@@ -11,6 +11,10 @@ from swjax._keys import canonical_key, check_key
 from swjax._trees import check_floating_leaves
 from swjax.optim._arguments import ScalarOrSchedule, check_scalar, value_at
 
+# Folded into the key of the noise. A run folds the numbers of its steps into its own key, and they
+# are int32: no step has this number, so one key may serve both without a shared bit.
+_STREAM = 2**31
+
 
 class GaussianNoiseState(NamedTuple):
     """State of `add_gaussian_noise`.
@@ -36,8 +40,12 @@ def add_gaussian_noise(
     With constant `std` the law is that of `optax.add_noise(std**2, 0.0, key)`, which takes a
     variance.
 
+    The noise draws from a stream of its own, which a constant folded into the key begins: it shares
+    no random bits with the minibatches of a run from the same key, and the state never holds the
+    key itself, so that it may be donated.
+
     The noise of a leaf has the dtype and the sharding of that leaf; `None` leaves and leaves hidden
-    by `optax.masked` stay as they are. The key is split once per update.
+    by `optax.masked` stay as they are. The stream is split once per update.
 
     Under `vmap` over runs, a key closed over gives every run the same noise (common random
     numbers); for independent noise build the transform inside the vmapped function from a vmapped
@@ -73,7 +81,8 @@ def add_gaussian_noise(
 
     def init(params: Any) -> GaussianNoiseState:
         del params
-        return GaussianNoiseState(jnp.zeros((), jnp.int32), canonical_key(key))
+        own_key = jax.random.fold_in(canonical_key(key), _STREAM)
+        return GaussianNoiseState(jnp.zeros((), jnp.int32), own_key)
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any):
         del params, extra_args

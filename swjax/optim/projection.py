@@ -1,6 +1,8 @@
 """Keep the parameters in a ball: the projection of the whole tree, alone or in an Optax chain."""
 
-from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +18,21 @@ _NO_PARAMS = (
     "You are using a transformation that requires the current value of parameters, but you are "
     "not passing `params` when calling `update`."
 )
+
+
+# What every ball returned since a record was begun in this thread; None while there is no record.
+_RECORD: ContextVar[list[PyTree] | None] = ContextVar("record", default=None)
+
+
+@contextmanager
+def recorded_balls() -> Iterator[list[PyTree]]:
+    """Within it, the updates that every ball returns are added to the list that it gives."""
+    record: list[PyTree] = []
+    token = _RECORD.set(record)
+    try:
+        yield record
+    finally:
+        _RECORD.reset(token)
 
 
 class BallState(NamedTuple):
@@ -144,11 +161,11 @@ def keep_params_in_ball(
 
     **Order.** A transform after this one moves the iterate off the projected point:
     `chain(keep_params_in_ball(r), sgd(alpha))` takes the projected *direction* for a gradient and
-    leaves the ball. `check_ball_is_last` finds this in an optimizer's state, and
-    `swjax.train` calls it. Around this transform, `optax.MultiSteps`, `optax.apply_if_finite`
-    and `optax.inject_hyperparams` are fine; `optax.lookahead`, `optax.apply_every` and averages of
-    iterates built after it are not. Under `optax.masked` and `optax.partition` the ball is that of
-    the visible group of parameters alone.
+    leaves the ball. `check_ball_is_last` finds this, and `swjax.train` calls it. Around this
+    transform, `optax.MultiSteps`, `optax.apply_if_finite` and `optax.inject_hyperparams` are fine;
+    `optax.lookahead`, `optax.apply_every` and averages of iterates built after it are not. Under
+    `optax.masked` and `optax.partition` the ball is that of the visible group of parameters alone,
+    and only what moves that group must not come after it.
 
     **Rounding.** `p + u` is rounded to the dtype of the parameters. If `p` lies in the ball,
     the new parameters satisfy `|p| <= radius (1 + 4 eps)` with `eps` the machine epsilon of the
@@ -199,56 +216,9 @@ def keep_params_in_ball(
             return jnp.where(inside, u, (v - jnp.asarray(p, v.dtype)).astype(jnp.result_type(u)))
 
         updates = jax.tree.map(to_update, params, updates, projected)
+        record = _RECORD.get()
+        if record is not None:
+            record.append(updates)
         return updates, BallState(jnp.asarray(optax.safe_increment(state.count)))
 
     return optax.GradientTransformationExtraArgs(init, update)
-
-
-def _holds_ball(state: Any) -> bool:
-    is_ball = lambda node: isinstance(node, BallState)
-    return any(is_ball(node) for node in jax.tree.leaves(state, is_leaf=is_ball))
-
-
-def check_ball_is_last(opt_state: Any) -> None:
-    """Raise if, in some chain of an optimizer, another transform comes after `keep_params_in_ball`.
-
-    The state of `optax.chain` is a tuple and that of `optax.named_chain` an ordered dictionary, one
-    entry per transform in their order; they are searched at every depth.
-
-    Args:
-        opt_state: the pytree returned by `optimizer.init(params)`, or a later state.
-
-    Raises:
-        ValueError: naming the position of the misplaced projection.
-
-    >>> import jax.numpy as jnp
-    >>> import optax
-    >>> wrong = optax.chain(keep_params_in_ball(1.0), optax.sgd(0.1))
-    >>> check_ball_is_last(wrong.init(jnp.zeros(2)))
-    Traceback (most recent call last):
-        ...
-    ValueError: keep_params_in_ball is number 1 of 2 in its chain, ...
-    """
-    if isinstance(opt_state, BallState):
-        return
-    if isinstance(opt_state, dict):
-        parts = list(opt_state.values())
-    elif isinstance(opt_state, tuple | list):
-        parts = list(opt_state)
-    else:
-        return
-    if type(opt_state) in (tuple, OrderedDict):
-        _check_order(parts)
-    for part in parts:
-        check_ball_is_last(part)
-
-
-def _check_order(parts: list[Any]) -> None:
-    for number, part in enumerate(parts[:-1], start=1):
-        if _holds_ball(part):
-            raise ValueError(
-                f"keep_params_in_ball is number {number} of {len(parts)} in its chain, so that "
-                "later transforms move the iterate off the ball. Put it last: "
-                "optax.chain(..., optax.scale_by_learning_rate(step_size), "
-                "keep_params_in_ball(radius))."
-            )

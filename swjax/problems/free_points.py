@@ -20,8 +20,10 @@ class TwoFreePoints:
     - the minima `X = Y`, in either order;
     - the saddles: equal means, `a` orthogonal to `b`, `|a| = (2/pi) |b|`. In the plane there are
       two, in dimension d a sphere of dimension d - 2. The energy is
-      `|b|^2 (1 - 4/pi^2) / (4 d)`; along the flow of `E / 2` a deviation of `a` in the direction of
-      `b` grows like `e^{t/d}`, and one along `a` decays like `e^{-t/d}`;
+      `|b|^2 (1 - 4/pi^2) / (4 d)`; along the flow `X' = -grad E` a deviation of `a` in the
+      direction of `b` grows like `e^{t/d}`, and one along `a` decays like `e^{-t/d}`. For two
+      points this is `swjax.sliced_flow`, the flow of `E / 2` among measures, and
+      `swjax.gradient_flow` of `E` itself;
     - the ridge `a = 0`: Clarke-critical at equal means, with ways down.
 
     Attributes:
@@ -91,5 +93,5 @@ class TwoFreePoints:
 
     @property
     def escape_rate(self) -> float:
-        """The rate `1/d` at which the flow of `E / 2` leaves a saddle."""
+        """The rate `1/d` at which the flow `X' = -grad E` leaves a saddle."""
         return 1 / self.dim

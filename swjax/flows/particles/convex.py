@@ -7,7 +7,9 @@ from jaxtyping import Array, Float
 
 from swjax._checks import as_count
 from swjax.flows.particles.cloud import Particles
+from swjax.flows.particles.features import KernelLeastSquares, LeastSquares
 from swjax.flows.particles.problem import ParticleProblem, soft_threshold
+from swjax.flows.particles.products import matmul, vdot
 
 
 def fit_weights(
@@ -30,7 +32,8 @@ def fit_weights(
         `problem.optimality(particles, positions)` says how well the weights were fitted.
 
     Raises:
-        ValueError: if there are no positions.
+        ValueError: if there are no positions, or the loss is neither `LeastSquares` nor
+            `KernelLeastSquares`.
 
     >>> import jax.numpy as jnp
     >>> from swjax.particles import spikes_deconvolution, torus_grid
@@ -39,6 +42,12 @@ def fit_weights(
     >>> round(float(problem.objective(on_grid)), 4)
     0.9667
     """
+    if not isinstance(problem.loss, LeastSquares | KernelLeastSquares):
+        raise ValueError(
+            "fit_weights solves a quadratic problem, and the loss is a "
+            f"{type(problem.loss).__name__}. State it as LeastSquares or KernelLeastSquares; for "
+            "any other convex loss use particle_flow with small steps of the positions."
+        )
     positions = jnp.asarray(positions)
     if positions.ndim != 2 or len(positions) == 0:
         raise ValueError(
@@ -66,14 +75,14 @@ def _fit(problem: ParticleProblem, positions: Array, num_steps: Array | int) -> 
     constant = gradient(nothing)
     hessian = jax.vmap(lambda unit: gradient(unit) - constant)(jnp.eye(len(positions)))
     if problem.penalty is None:
-        return -jnp.linalg.pinv(hessian, hermitian=True) @ constant
+        return -matmul(jnp.linalg.pinv(hessian, hermitian=True), constant)
     step = 1 / jnp.maximum(jnp.linalg.norm(hessian, 2), jnp.finfo(constant.dtype).tiny)
 
     def advance(_: Array, state: tuple) -> tuple:
         masses, ahead, momentum = state
-        slope = hessian @ ahead + constant
+        slope = matmul(hessian, ahead) + constant
         new = soft_threshold(ahead - step * slope, step * problem.penalty)
-        against = jnp.vdot(ahead - new, new - masses) > 0
+        against = vdot(ahead - new, new - masses) > 0
         momentum = jnp.where(against, 1.0, momentum)
         following = (1 + jnp.sqrt(1 + 4 * momentum**2)) / 2
         push = jnp.where(against, 0.0, (momentum - 1) / following)

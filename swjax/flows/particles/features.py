@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 from swjax._checks import as_real_array
 from swjax._trees import as_pytree
 from swjax.flows.particles.peaks import Peak, largest_magnitude, values_and_gradients
+from swjax.flows.particles.products import matmul, tensordot, vdot
 
 
 @runtime_checkable
@@ -101,11 +102,11 @@ class PointwiseFeatures:
 
     def embed(self, masses: Array, positions: Array) -> Array:
         """`sum_i masses_i phi(positions_i)`."""
-        return jnp.tensordot(masses, jax.vmap(self.function)(positions), 1)
+        return tensordot(masses, jax.vmap(self.function)(positions), 1)
 
     def pair(self, element: Array, positions: Array) -> Array:
         """`<element, phi(positions_i)>` for every `i`."""
-        return jax.vmap(lambda theta: jnp.vdot(element, self.function(theta)))(positions)
+        return jax.vmap(lambda theta: vdot(element, self.function(theta)))(positions)
 
     def peak(self, element: Array) -> Peak | None:
         """The maximum of `|<element, phi>|` over the box, enclosed."""
@@ -145,7 +146,7 @@ class KernelFeatures:
 
     def pair(self, element: Atoms, positions: Array) -> Array:
         """`sum_j masses_j k(positions_j, positions_i)` for every `i`."""
-        return self.kernel(positions, element.positions) @ element.masses
+        return matmul(self.kernel(positions, element.positions), element.masses)
 
     def peak(self, element: Atoms) -> Peak | None:
         """The maximum of `|<element, phi>|`, enclosed."""
@@ -180,7 +181,7 @@ class LeastSquares:
         """The largest `-scale (s <r, y> + s^2 |r|^2 / 2)` with `r = f - y`, `0 <= s <= largest`."""
         residual = element - self.target
         return self.scale * _best_dual(
-            jnp.vdot(residual, self.target), jnp.vdot(residual, residual), largest
+            vdot(residual, self.target), vdot(residual, residual), largest
         )
 
     @property
@@ -227,9 +228,8 @@ class KernelLeastSquares:
     def _products(self, element: Atoms) -> tuple[Array, Array]:
         """`<r, y>` and `|r|^2` for `r = f - y`."""
         y = self.target
-        f_f = element.masses @ self.kernel(element.positions, element.positions) @ element.masses
-        f_y = element.masses @ self.kernel(element.positions, y.positions) @ y.masses
-        y_y = y.masses @ self.kernel(y.positions, y.positions) @ y.masses
+        pair = lambda a, b: vdot(a.masses, matmul(self.kernel(a.positions, b.positions), b.masses))
+        f_f, f_y, y_y = pair(element, element), pair(element, y), pair(y, y)
         return f_y - y_y, f_f - 2 * f_y + y_y
 
 

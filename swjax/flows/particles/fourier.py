@@ -13,6 +13,7 @@ from swjax._checks import as_count
 from swjax._trees import as_pytree
 from swjax.flows.particles.features import FeatureBounds
 from swjax.flows.particles.peaks import Peak, largest_magnitude, values_and_gradients
+from swjax.flows.particles.products import matmul
 
 
 @as_pytree()
@@ -58,7 +59,7 @@ class FourierFeatures:
             assert others is not None
             others = (others[:, None] * factor[None]).reshape(-1, factor.shape[1])
         weighted = first * masses[None]
-        total = weighted.sum(axis=1) if others is None else weighted @ others.T
+        total = weighted.sum(axis=1) if others is None else matmul(weighted, others.T)
         return total.reshape((self.num,) * self.dim)
 
     def pair(
@@ -66,7 +67,7 @@ class FourierFeatures:
     ) -> Float[Array, "m"]:
         """`<element, phi(positions_i)>` for every `i`."""
         first, *rest = self._factors(positions)
-        out = element.reshape(self.num, -1).T @ first
+        out = matmul(element.reshape(self.num, -1).T, first)
         for factor in rest:
             out = (out.reshape(self.num, -1, out.shape[1]) * factor[:, None]).sum(axis=0)
         return out[0]

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from swjax.flows.particles.cloud import Particles
 from swjax.flows.particles.peaks import Peak
 from swjax.flows.particles.problem import ParticleProblem
+from swjax.flows.particles.products import vdot
 
 
 class Gap(NamedTuple):
@@ -106,7 +107,7 @@ def gap_or_infinity(problem: ParticleProblem, particles: Particles) -> Gap:
         lower = jnp.maximum(lower, dual)
     if minimum is not None:
         pairing = problem.features.pair(slope, particles.positions)
-        excess = jnp.vdot(particles.masses, pairing) + (objective - problem.loss(element))
+        excess = vdot(particles.masses, pairing) + (objective - problem.loss(element))
         most = (objective - minimum) / problem.penalty
         surplus = jnp.maximum(peak.bound - problem.penalty, 0) * most
         lower = jnp.maximum(lower, objective - excess - surplus)

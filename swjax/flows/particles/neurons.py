@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from swjax._trees import as_pytree
 from swjax.flows.particles.features import Atoms
 from swjax.flows.particles.peaks import Peak, largest_magnitude, values_and_gradients
+from swjax.flows.particles.products import matmul
 
 
 @as_pytree("inputs")
@@ -28,11 +29,11 @@ class NeuronFeatures:
 
     def embed(self, masses: Array, positions: Array) -> Array:
         """The outputs `sum_i masses_i sigma(positions_i . x_j)`, `(n,)`."""
-        return self.function(self.inputs @ positions.T) @ masses
+        return matmul(self.function(matmul(self.inputs, positions.T)), masses)
 
     def pair(self, element: Array, positions: Array) -> Array:
         """`sum_j element_j sigma(positions_i . x_j)` for every `i`."""
-        return element @ self.function(self.inputs @ positions.T)
+        return matmul(element, self.function(matmul(self.inputs, positions.T)))
 
     def peak(self, element: Array) -> Peak | None:
         """No rigorous bound is offered."""
@@ -69,14 +70,14 @@ def _relu_kernel_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     a_rate = (a * da).sum(axis=1) / jnp.where(a_norms > 0, a_norms, 1)
     b_rate = (b * db).sum(axis=1) / jnp.where(b_norms > 0, b_norms, 1)
     radial = sin * (a_rate[:, None] * b_norms[None] + a_norms[:, None] * b_rate[None])
-    return value, (radial + supplement * (da @ b.T + a @ db.T)) / (2 * math.pi)
+    return value, (radial + supplement * (matmul(da, b.T) + matmul(a, db.T))) / (2 * math.pi)
 
 
 def _relu_kernel_parts(a: Array, b: Array) -> tuple[Array, Array, Array, Array, Array]:
     """The kernel, `sin t`, `pi - t` and the norms."""
     a_norms, b_norms = jnp.linalg.norm(a, axis=1), jnp.linalg.norm(b, axis=1)
     sizes = a_norms[:, None] * b_norms[None]
-    products = a @ b.T
+    products = matmul(a, b.T)
     cos = jnp.clip(products / jnp.where(sizes > 0, sizes, 1), -1, 1)
     angle = jnp.arccos(cos)
     sin = jnp.sqrt((1 - cos) * (1 + cos))
@@ -104,7 +105,7 @@ def probit_kernel(a: Float[Array, "n d"], b: Float[Array, "m d"]) -> Float[Array
     0.25
     """
     squares = (1 + jnp.sum(a**2, axis=1))[:, None] * (1 + jnp.sum(b**2, axis=1))[None]
-    return 0.25 + jnp.arcsin(a @ b.T / jnp.sqrt(squares)) / (2 * math.pi)
+    return 0.25 + jnp.arcsin(matmul(a, b.T) / jnp.sqrt(squares)) / (2 * math.pi)
 
 
 def planar_relu_peak(atoms: Atoms) -> Peak | None:
@@ -120,7 +121,7 @@ def planar_relu_peak(atoms: Atoms) -> Peak | None:
 
     def pairing(angles: Array) -> Array:
         units = jnp.stack([jnp.cos(angles[:, 0]), jnp.sin(angles[:, 0])], axis=1)
-        return relu_kernel(units, atoms.positions) @ atoms.masses
+        return matmul(relu_kernel(units, atoms.positions), atoms.masses)
 
     zero = jnp.zeros(1, sizes.dtype)
     peak = largest_magnitude(

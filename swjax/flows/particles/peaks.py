@@ -15,6 +15,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from swjax.flows.particles.products import matmul
+
 # A batch of points (n, d) to values (n,) and gradients (n, d).
 ValuesAndGradients = Callable[[Array], tuple[Array, Array]]
 
@@ -90,7 +92,7 @@ def largest_magnitude(
         points, half, _, aside, best, at, rounds = state
         values, gradients = function(points)
         values = jnp.abs(values)
-        bounds = values + jnp.abs(gradients) @ half + 0.5 * curvature * jnp.sum(half) ** 2
+        bounds = values + matmul(jnp.abs(gradients), half) + 0.5 * curvature * jnp.sum(half) ** 2
         top = jnp.argmax(values)
         better = values[top] > best
         best, at = jnp.where(better, values[top], best), jnp.where(better, points[top], at)

@@ -108,13 +108,9 @@ def particle_flow(
     sampler = Partial(sample) if sample is not None else None
     end, path, objectives, residuals = _run(problem, particles, scheme, counts, sampler, key)
     gap = gap_or_infinity(problem, end)
-    if is_concrete(*end) and not all(bool(jnp.all(jnp.isfinite(part))) for part in end):
+    if _is_broken(end):
         finite = np.asarray(jnp.isfinite(objectives))
-        bad = int(np.argmin(finite)) if not finite.all() else len(steps) - 1
-        raise FloatingPointError(
-            f"The particles are infinite or NaN at step {steps[bad]}. Take smaller steps; those of "
-            "positions must shrink as the weights and the order of the features grow."
-        )
+        raise _explosion(steps[-1 if finite.all() else int(np.argmin(finite))])
     return ParticleFlow(end, path, jnp.asarray(steps), objectives, residuals, gap)
 
 
@@ -135,7 +131,7 @@ def solve_to_gap(
         scheme: the method with its step sizes.
         tolerance: the gap to reach; positive.
         max_steps: steps at most.
-        check_every: steps between two certificates.
+        check_every: steps between two certificates; the last ones may be fewer.
 
     Returns:
         `ParticleSolution(particles, gap, residual, num_steps)`; under `vmap` every run stops by
@@ -143,6 +139,7 @@ def solve_to_gap(
 
     Raises:
         ValueError: as `particle_flow` and `duality_gap`; or if the tolerance is not positive.
+        FloatingPointError: if the particles or their gap become infinite or NaN.
 
     >>> from swjax.particles import ForwardBackward, spikes_deconvolution, uniform_grid
     >>> problem = spikes_deconvolution([1.0, -1.0], [0.2, 0.6], order=4)
@@ -153,11 +150,13 @@ def solve_to_gap(
     """
     if not tolerance > 0:
         raise ValueError(f"tolerance must be positive, got {tolerance}: rounding leaves a gap.")
-    every = as_count("check_every", check_every)
-    rounds = -(-as_count("max_steps", max_steps) // every)
+    every, most = as_count("check_every", check_every), as_count("max_steps", max_steps)
     scheme.check(problem, particles)
     duality_gap(problem, particles)  # refuses what cannot be certified
-    return _solve(problem, particles, scheme, tolerance, rounds, every)
+    solution = _solve(problem, particles, scheme, tolerance, most, every)
+    if _is_broken((solution.particles, solution.gap.gap)):
+        raise _explosion(solution.num_steps)
+    return solution
 
 
 def continuous_particle_flow(
@@ -305,22 +304,38 @@ def _solve(
     particles: Particles,
     scheme: Scheme,
     tolerance: Array | float,
-    rounds: Array | int,
+    most: Array | int,
     every: Array | int,
 ) -> ParticleSolution:
+    """The steps of `solve_to_gap`, `every` of them between two certificates, `most` in all."""
+
     def unfinished(state: tuple) -> Array:
         _, gap, done = state
-        return (gap.gap > tolerance) & (done < rounds)
+        return (gap.gap > tolerance) & (done < most)
 
     def advance(state: tuple) -> tuple:
         particles, _, done = state
         step = lambda _, particles: scheme.step(problem, particles)
-        particles = lax.fori_loop(0, every, step, particles)
-        return particles, gap_or_infinity(problem, particles), done + 1
+        num = jnp.minimum(every, most - done)
+        particles = lax.fori_loop(0, num, step, particles)
+        return particles, gap_or_infinity(problem, particles), done + num
 
     start = (particles, gap_or_infinity(problem, particles), jnp.int32(0))
     end, gap, done = lax.while_loop(unfinished, advance, start)
-    return ParticleSolution(end, gap, problem.residual(end), done * every)
+    return ParticleSolution(end, gap, problem.residual(end), done)
+
+
+def _is_broken(tree: Any) -> bool:
+    """Whether a number is known to be infinite or NaN."""
+    leaves = jax.tree.leaves(tree)
+    return is_concrete(*leaves) and not all(bool(jnp.all(jnp.isfinite(part))) for part in leaves)
+
+
+def _explosion(step: Any) -> FloatingPointError:
+    return FloatingPointError(
+        f"The particles are infinite or NaN at step {step}. Take smaller steps; those of "
+        "positions must shrink as the weights and the order of the features grow."
+    )
 
 
 def _uphill(problem: ParticleProblem, particles: Particles) -> Any:
