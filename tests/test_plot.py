@@ -5,6 +5,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from swjax import plot
+from swjax.convergence import exceedance, extrapolate_to_zero, fit_order, mean_interval
 from swjax.plot import _style
 
 STEPS = np.array([0.2, 0.1, 0.05, 0.025])
@@ -44,16 +45,64 @@ def flow_results(diverged=0, arms=("sgd",)):
     )
 
 
+def long_results(diverged=0, arms=("sgd",)):
+    """Distances to a critical set that do not change in time, of several kinds."""
+    rng = np.random.default_rng(1)
+    shape = (len(arms), 4, 32, 9)
+    scattered = lambda order: STEPS[:, None, None] ** order * rng.lognormal(sigma=0.5, size=shape)
+    values = {"tangential": scattered(0.5), "radial": scattered(1.0), "residual": scattered(0.5)}
+    values["critical_distance"] = np.hypot(values["tangential"], values["radial"])
+    for each in values.values():
+        each[:, 0, :diverged, 3:] = np.nan
+    diverged_at = np.full(shape[:3], -1)
+    diverged_at[:, 0, :diverged] = 7
+    last = np.nan_to_num(0.5 * values["residual"][..., -1], nan=9.0)
+    return plot.as_results(
+        STEPS, TIMES, arms=arms, goldstein=last, diverged_at=diverged_at, **values
+    )
+
+
+def shares_of_runs(limit=1.0, slope=0.5):
+    """Numbers of 64 runs at every step size, their mean limit + slope * step size."""
+    noise = np.random.default_rng(2).normal(size=(len(STEPS), 64))
+    return limit + slope * STEPS[:, None] + 0.1 * noise
+
+
 def lines(ax):
     """Lines by label."""
     return {line.get_label(): line for line in ax.get_lines()}
 
 
-def draw_all(results, arms):
-    """Every figure that these results allow, by name."""
+def bars(ax, number=0):
+    """Places, heights, lower and upper ends of the error bars drawn in that order."""
+    points, _, (sticks,) = ax.containers[number].lines
+    ends = np.array([segment[:, 1] for segment in sticks.get_segments()])
+    return (*points.get_data(orig=False), *ends.T)
+
+
+def check_intervals(ax, found, number=0):
+    """The bars show these intervals."""
+    _, heights, low, high = bars(ax, number)
+    np.testing.assert_allclose(np.stack([heights, low, high], 1), [each[:3] for each in found])
+
+
+def draw_all(results, long, arms):
+    """Every figure, by name."""
     rng = np.random.default_rng(0)
     first = arms[0]
+    shares = shares_of_runs()
+    distances = np.abs(shares)
+    orders = {"critical_distance": 0.5, "tangential": 0.5, "radial": 1.0}
     return {
+        "critical_quantiles": plot.critical_quantiles(long, arm=first, orders=orders),
+        "rarity": plot.rarity(long, arm=first, thresholds=[0.1, 0.2, 0.4], at_most=0.05),
+        "residual_distribution": plot.residual_distribution(long, arm=first, threshold=0.1),
+        "distance_over_time": plot.distance_over_time(long, arm=first, burn_in=0.5),
+        "exceedance_probability": plot.exceedance_probability(STEPS, distances, 1.1, rare=0.05),
+        "limit_as_steps_vanish": plot.limit_as_steps_vanish(STEPS, shares, tolerance=0.03),
+        "several_orders": plot.several_orders(STEPS, {"first": distances, "second": 2 * distances}),
+        "shares_of_prediction": plot.shares_of_prediction(STEPS, shares, tolerance=0.03),
+        "paths_and_solutions": plot.paths_and_solutions(TIMES, np.ones((3, 9)), np.eye(4, 9)),
         "order_plot": plot.order_plot(results, arm=first),
         "paths_against_flow": plot.paths_against_flow(results, arm=first),
         "paths_in_plane": plot.paths_in_plane(results, arm=first),
@@ -68,7 +117,10 @@ def draw_all(results, arms):
 
 def test_legends_and_labels_cover_no_data_and_global_settings_stay():
     before = dict(mpl.rcParams)
-    axes = draw_all(flow_results(arms=("plain", "noised")), ("plain", "noised"))
+    arms = ("plain", "noised")
+    axes = draw_all(flow_results(arms=arms), long_results(arms=arms), arms)
+    public = {name for name in dir(plot) if name[0] != "_" and callable(getattr(plot, name))}
+    assert axes.keys() == public - {"as_results", "axes_or_new", "figure_style"}
     for name, ax in axes.items():
         ax.figure.canvas.draw()
         inside = ax.get_window_extent()
@@ -223,6 +275,148 @@ def test_fluctuation_constant_is_the_mean_square_over_the_step_size():
     np.testing.assert_allclose(container.lines[0].get_ydata(orig=False), measured)
     assert "$s$ = 1" in ax.get_ylabel()
     np.testing.assert_allclose(lines(ax)["exact, at each step size"].get_ydata(), np.sort(STEPS))
+
+
+# --- long runs ------------------------------------------------------------------------------------
+
+
+def test_quantiles_show_the_root_mean_square_the_band_and_the_expected_slope():
+    results = long_results(diverged=3)
+    ax = plot.critical_quantiles(results, burn_in=0.5, orders={"tangential": 0.5})
+    late = TIMES >= 0.5
+    for name, label in {
+        "tangential": "distance along the sphere",
+        "radial": "distance to the sphere",
+    }.items():
+        rows = [values[~np.isnan(values).any(axis=1)] for values in results[name].values[0]]
+        rows = [values[:, late].ravel() for values in rows]
+        assert [len(row) for row in rows] == [29 * late.sum(), *[32 * late.sum()] * 3]
+        drawn = lines(ax)[label]
+        np.testing.assert_allclose(drawn.get_xdata(), STEPS)
+        np.testing.assert_allclose(drawn.get_ydata(), [np.sqrt(np.mean(row**2)) for row in rows])
+        edges = np.concatenate([c.get_paths()[0].vertices[:, 1] for c in ax.collections])
+        for quantile in (0.5, 0.95):
+            want = np.array([np.quantile(row, quantile) for row in rows])
+            assert np.isclose(edges[:, None], want[None], rtol=1e-6).any(axis=0).all()
+    expected = lines(ax)["slope 0.5"]
+    np.testing.assert_allclose(
+        np.diff(np.log(expected.get_ydata())) / np.diff(np.log(expected.get_xdata())), 0.5
+    )
+    with pytest.raises(ValueError, match="none of critical_distance, tangential"):
+        plot.critical_quantiles(flow_results())
+
+
+def test_rarity_is_the_share_of_runs_that_end_beyond_each_threshold():
+    results = long_results(diverged=3)
+    ax = plot.rarity(results, thresholds=[0.1, 0.3], variable="residual", at_most=0.05)
+    last = results["residual"].values[0, :, :, -1]
+    for i, threshold in enumerate([0.1, 0.3]):
+        check_intervals(ax, [exceedance(row, threshold) for row in last], i)
+        np.testing.assert_allclose(bars(ax, i)[0], STEPS, rtol=0.011)
+    beyond = np.mean(~(last <= 0.1), axis=1)  # those that diverged are beyond all
+    np.testing.assert_allclose(bars(ax)[1], beyond)
+    assert any(np.allclose(line.get_ydata(), 0.05) for line in ax.get_lines())
+
+
+def test_residuals_are_drawn_as_distribution_functions_beside_the_certificates():
+    results = long_results(diverged=3)
+    ax = plot.residual_distribution(results, burn_in=0.5, threshold=0.07)
+    drawn = lines(ax)
+    values = results["residual"].values[0, 0, 3:, TIMES >= 0.5].ravel()
+    shares = np.arange(1, 1 + values.size) / values.size
+    np.testing.assert_allclose(drawn["0.2"].get_xdata(), np.sort(values))
+    np.testing.assert_allclose(drawn["0.2"].get_ydata(), shares)
+    broken = [line for line in ax.get_lines() if len(line.get_xdata()) in (29, 32)]
+    certificates = results["goldstein"].values[0]
+    for line, row in zip(broken, [certificates[0, 3:], *certificates[1:]], strict=True):
+        np.testing.assert_allclose(line.get_xdata(), np.sort(row))
+        np.testing.assert_allclose(line.get_ydata()[-1], 1)
+    assert any(np.allclose(line.get_xdata(), 0.07) for line in ax.get_lines())
+
+
+def test_the_distance_over_time_is_the_root_mean_square_over_runs():
+    results = long_results(diverged=3)
+    ax = plot.distance_over_time(results, burn_in=0.5)
+    values = results["critical_distance"].values[0]
+    for i, rows in enumerate([values[0, 3:], *values[1:]]):
+        drawn = lines(ax)[f"{STEPS[i]:g}"]
+        np.testing.assert_allclose(drawn.get_xdata(), TIMES)
+        np.testing.assert_allclose(drawn.get_ydata(), np.sqrt(np.mean(rows**2, axis=0)))
+    (shaded,) = ax.patches
+    assert (shaded.get_x(), shaded.get_width()) == (0, 0.5)
+
+
+# --- small steps ----------------------------------------------------------------------------------
+
+
+def test_the_probability_of_a_large_distance_has_its_binomial_interval():
+    distances = shares_of_runs()
+    distances[0, :5] = np.nan  # diverged: these exceed
+    ax = plot.exceedance_probability(STEPS, distances, 1.1, rare=0.05)
+    check_intervals(ax, [exceedance(row, 1.1) for row in distances])
+    np.testing.assert_allclose(bars(ax)[:2], [STEPS, np.mean(~(distances <= 1.1), axis=1)])
+    np.testing.assert_allclose(lines(ax)["5 %"].get_ydata(), 0.05)
+
+
+def test_a_limit_is_drawn_with_the_line_that_leads_to_it():
+    shares = shares_of_runs(limit=1.2)
+    ax = plot.limit_as_steps_vanish(STEPS, shares, tolerance=0.03)
+    places, means, low, high = bars(ax)
+    errors = 3 * shares.std(axis=1, ddof=1) / 8
+    np.testing.assert_allclose(places, STEPS)
+    np.testing.assert_allclose([means, low, high], shares.mean(1) + np.outer([0, -1, 1], errors))
+    found = extrapolate_to_zero(STEPS, shares)
+    (line,) = [line for label, line in lines(ax).items() if label.startswith("curve")]
+    np.testing.assert_allclose(
+        line.get_ydata(), found.coefficients[0] + found.coefficients[1] * line.get_xdata()
+    )
+    assert f"at zero {found.limit:.4f}" in line.get_label()
+    np.testing.assert_allclose(np.ravel(bars(ax, 1)), [0, found.limit, found.low, found.high])
+    assert abs(found.limit - 1.2) < 0.1
+    (band,) = ax.patches
+    np.testing.assert_allclose([band.get_y(), band.get_height()], [0.97, 0.06])
+    assert len(plot.limit_as_steps_vanish(STEPS[:2], shares[:2]).containers) == 1  # no curve
+
+
+def test_several_orders_show_each_its_fit_and_its_means():
+    rng = np.random.default_rng(3)
+    runs = {order: STEPS[:, None] ** order * rng.lognormal(size=(4, 64)) for order in (0.5, 1.0)}
+    ax = plot.several_orders(STEPS, {f"of order {order}": rows for order, rows in runs.items()})
+    fitted = [line for line in ax.get_lines() if len(line.get_xdata()) == 2]
+    for i, (order, rows) in enumerate(runs.items()):
+        found = fit_order(STEPS, rows)
+        ends = fitted[i].get_xdata()
+        np.testing.assert_allclose(fitted[i].get_ydata(), found.constant * ends**found.slope)
+        places, means, low, high = bars(ax, i)
+        np.testing.assert_allclose([places, means], [STEPS, rows.mean(axis=1)])
+        np.testing.assert_allclose(high - low, 2 * 1.96 * rows.std(axis=1, ddof=1) / 8)
+        assert ax.containers[i].get_label().startswith(f"of order {order}: order {found.slope:.3f}")
+
+
+def test_shares_of_a_prediction_have_their_intervals_band_and_line():
+    shares = shares_of_runs()
+    shares[0, 1:] = np.nan  # one run gives no interval
+    ax = plot.shares_of_prediction(STEPS, shares, tolerance=0.04, line=[1.0, 0.5])
+    check_intervals(ax, [mean_interval(row) for row in shares[1:]])
+    np.testing.assert_allclose(bars(ax)[0], STEPS[1:])
+    (line,) = [line for line in ax.get_lines() if len(line.get_xdata()) == 50]
+    np.testing.assert_allclose(line.get_ydata(), 1 + 0.5 * line.get_xdata())
+    (band,) = ax.patches
+    np.testing.assert_allclose([band.get_y(), band.get_height()], [0.96, 0.08])
+    assert plot.shares_of_prediction(STEPS, 2 * shares, ax, label="others") is ax
+    check_intervals(ax, [mean_interval(row) for row in 2 * shares[1:]], 1)
+
+
+def test_paths_are_drawn_over_the_solutions():
+    paths, solutions = np.random.default_rng(4).normal(size=(2, 3, 9))
+    ax = plot.paths_and_solutions(TIMES, paths, solutions[:2])
+    drawn = [line.get_ydata() for line in ax.get_lines()]
+    np.testing.assert_allclose(drawn, [*solutions[:2], *paths])
+    assert all((line.get_xdata() == TIMES).all() for line in ax.get_lines())
+    assert {"solutions of the inclusion", "runs of SGD"} <= lines(ax).keys()
+
+
+# --- pictures -------------------------------------------------------------------------------------
 
 
 def test_paths_in_the_plane_are_those_of_the_results():
