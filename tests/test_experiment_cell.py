@@ -217,7 +217,7 @@ def test_what_does_not_fit_is_said_before_anything_runs(study, message):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("target={kind: file, path: nowhere.npy}", "target: "),
+        ("target={kind: file, path: nowhere.npy}", "target.path: there is no file"),
         ("target.shift=[1.0]", "target: shift must have shape (2,)"),
         ("initial={kind: fixed, values: [1.0]}", "initial.values: 1 numbers for 22 parameters"),
         ("generator={kind: free_points, num: 3}", "generator: FreePoints needs the numbers"),

@@ -85,6 +85,7 @@ BALL = "{kind: projected_sgd, radius: 0.5}"
         (["run", "configs/small.yaml", *EXACT, f"scheme={BALL}"], "0.5 excludes the start, whose"),
         (["run", "configs/small.yaml", "horizon=0.1"], "give a longer horizon or smaller step"),
         (["run", "configs/small.yaml", "step_sizes=[0.2,0.1]"], "there are 2; give more, or leave"),
+        (["run", "configs/small.yaml", "--devices", "0"], "devices: at least 1 is needed"),
         (["check", "configs/small.yaml", "loss.batch_size=0"], "loss.batch_size: input should be"),
     ],
 )

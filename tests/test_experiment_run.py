@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from html import escape
 from pathlib import Path
 
 import jax
+import jaxtyping
 import numpy as np
 import pytest
 from experiment_studies import flow, flow_data, training_data
@@ -21,9 +23,11 @@ from swjax.experiment import execute as execute_module
 from swjax.experiment import report as report_module
 from swjax.experiment import sweep as sweep_module
 from swjax.experiment.build import build
-from swjax.experiment.errors import RunFolderError, StudyError
+from swjax.experiment.chunks import ArmProgram, Interrupted
+from swjax.experiment.claims import step_size_keys
+from swjax.experiment.errors import RunFolderError, StudyError, UserError
 from swjax.experiment.progress import asked_to_stop
-from swjax.experiment.store import RunFolder, read_dataset, write_atomically
+from swjax.experiment.store import RunFolder, read_dataset, read_json, write_atomically
 from swjax.experiment.strict_yaml import write_yaml
 from swjax.experiment.study import plain
 
@@ -84,6 +88,12 @@ def test_the_results_are_one_labelled_dataset(done):
     assert (dataset["distance"].isel(time=0) == 0).all()
     assert (dataset["diverged_at"] == -1).all()
     assert json.loads(dataset.attrs["study"]) == plain(done.study)
+
+
+@pytest.fixture
+def copied(done, tmp_path):
+    """A copy of that run, to be spoiled."""
+    return RunFolder(shutil.copytree(done.folder, tmp_path / "copied"))
 
 
 def test_a_loaded_run_is_the_run(done):
@@ -156,9 +166,10 @@ def test_a_killed_run_is_shown_as_stopped(tmp_path):
 
 def test_a_folder_of_other_things_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(RunFolderError, match="thesis.tex"):
+    (tmp_path / ".thesis.tmp").write_text("the last minutes of it")
+    with pytest.raises(RunFolderError, match=r".thesis.tmp, thesis.tex"):
         experiment.run(flow(), output=tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".thesis.tmp", "thesis.tex"]
     with pytest.raises(RunFolderError, match="is a file"):
         experiment.run(flow(), output=tmp_path / "thesis.tex")
     with pytest.raises(RunFolderError, match="is not a run folder"):
@@ -202,7 +213,9 @@ def test_an_interrupted_run_continues_inside_the_cell_to_the_same_bits(done, tmp
             build(study), claimed, None,
             lambda: calls.append(1) or len(calls) > 40, None,
         )  # fmt: skip
-    assert RunFolder(folder).manifest()["status"] == "interrupted"
+    manifest = RunFolder(folder).manifest()
+    assert manifest["status"] == "interrupted"
+    assert set(manifest["sessions"][0]["cells"]) == {"sgd 0.2", "sgd 0.1"}
     assert [p.name for p in (folder / "checkpoints").iterdir()] == ["sgd_0.1.npz"]
     half = experiment.load(folder)
     assert np.isfinite(half.dataset["distance"].sel(step_size=0.2)).all()
@@ -322,3 +335,204 @@ def test_failing_runs_are_named_with_a_remedy_while_they_run_and_in_summary_and_
 def test_an_unknown_figure_is_refused_with_the_known_ones(done):
     with pytest.raises(ValueError, match="order_plot"):
         done.plot("oder")
+
+
+# --- results that do not belong together ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("seed: 0", "seed: 1", "seed: there 0, asked 1"),
+        ("batch_size: 8", "batch_size: 16", "loss.batch_size: there 8, asked 16"),
+        ("repetitions: 8", "repetitions: 4", "repetitions: there 8, asked 4"),
+    ],
+)
+def test_results_of_another_study_are_refused_by_whoever_reads_them(copied, before, after, said):
+    path = copied.path / "study.yaml"
+    path.write_text(path.read_text().replace(before, after))
+    copied.cell_path("sgd", 0.05).unlink()
+    summary = copied.summary()
+    for use in (experiment.resume, sweep_module.conclude, lambda p: experiment.load(p).dataset):
+        with pytest.raises(RunFolderError, match="reference.nc holds results of another") as caught:
+            use(copied.path)
+        assert said in str(caught.value)
+    copied.reference_path.unlink()
+    with pytest.raises(RunFolderError, match=r"sgd_0.2.nc holds results of another study"):
+        experiment.resume(copied.path)
+    assert copied.summary() == summary
+    assert not copied.cell_path("sgd", 0.05).exists()
+
+
+def test_a_cell_under_the_name_of_another_is_refused(copied):
+    shutil.copy(copied.cell_path("sgd", 0.1), copied.cell_path("sgd", 0.05))
+    with pytest.raises(RunFolderError, match="of another cell: arm sgd, step_size 0.1"):
+        experiment.resume(copied.path)
+
+
+def test_a_file_that_names_no_study_is_refused(copied):
+    copied.cell_path("sgd", 0.1).unlink()
+    read_dataset(copied.cell_path("sgd", 0.2)).drop_attrs().to_netcdf(
+        copied.cell_path("sgd", 0.1), engine="h5netcdf"
+    )
+    with pytest.raises(RunFolderError, match="does not say which study it is of"):
+        experiment.resume(copied.path)
+
+
+def test_cells_without_their_flow_are_not_judged(copied):
+    copied.reference_path.unlink()
+    assert copied.status() == "incomplete"
+    with pytest.raises(RunFolderError, match=r"reference.nc is missing. Resume"):
+        sweep_module.conclude(copied.path)
+
+
+def test_arms_in_another_order_are_another_study(tmp_path):
+    arms = ["{a: {kind: sgd}, b: {kind: adam}}", "{b: {kind: adam}, a: {kind: sgd}}"]
+    first, second = (
+        experiment.sweep.as_study(training_data(f"arms={each}", "record.path=false"))
+        for each in arms
+    )
+    with RunFolder(tmp_path / "arms").claim(first):
+        pass
+    with pytest.raises(RunFolderError, match="arms: there in the order a, b, asked in b, a"):
+        RunFolder(tmp_path / "arms").claim(second)
+
+
+def test_data_are_known_by_their_content_and_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sweep_module, "hypotheses", lambda problem: {})
+    values = np.random.default_rng(0).normal(size=(6, 2))
+    np.save("a.npy", values)
+    data = flow_data(
+        "source={kind: file, path: a.npy}", "target.num_atoms=4", "reference={kind: population}",
+        "initial.shared=true",
+    )  # fmt: skip
+    folder = RunFolder(experiment.run(data, output="data").folder.absolute())
+    assert folder.study().source.path == str(tmp_path / "a.npy")
+    before = results(folder.path)
+    monkeypatch.chdir("/")
+    folder.cell_path("sgd", 0.1).unlink()
+    experiment.resume(folder.path)
+    assert results(folder.path) == before
+    shutil.move(tmp_path / "a.npy", tmp_path / "b.npy")
+    sweep_module.conclude(folder.path)
+    assert results(folder.path) == before
+    with pytest.raises(StudyError, match="source.path: there is no file"):
+        experiment.resume(folder.path)
+    experiment.run(data, overrides=[f"source.path={tmp_path}/b.npy"], output=folder.path)
+    assert folder.study().source.path == str(tmp_path / "b.npy")
+    assert results(folder.path) == before
+    np.save(tmp_path / "b.npy", values + 1)
+    folder.cell_path("sgd", 0.1).unlink()
+    with pytest.raises(StudyError, match="b.npy holds other data than the study names"):
+        experiment.resume(folder.path)
+    with pytest.raises(RunFolderError, match="source.sha256: there"):
+        experiment.run(data, overrides=[f"source.path={tmp_path}/b.npy"], output=folder.path)
+    assert not folder.cell_path("sgd", 0.1).exists()
+
+
+# --- runs that did not finish ---------------------------------------------------------------------
+
+
+def test_the_summary_says_how_far_a_run_is(copied):
+    copied.update_manifest(status="running")
+    assert sweep_module.conclude(copied.path).summary["status"] == "stopped"
+    copied.update_manifest(status="done")
+    copied.cell_path("sgd", 0.1).unlink()
+    summary = sweep_module.conclude(copied.path).summary
+    assert summary["status"] == copied.status() == "incomplete"
+    assert summary["claims"] == []
+
+
+@pytest.mark.parametrize("kind", ["damaged", "of another study"])
+def test_a_checkpoint_that_cannot_be_used_is_removed_and_it_is_said(copied, kind):
+    place, before = copied.checkpoint_path("sgd", 0.05), results(copied.path)
+    if kind == "damaged":
+        write_atomically(place, lambda beside: beside.write_bytes(b"PK half an archive"))
+    else:
+        other = ArmProgram(build(flow("seed=1")), 0, None)
+        with pytest.raises(Interrupted):
+            other.run(2, place=place, should_stop=lambda: True)
+    copied.cell_path("sgd", 0.05).unlink()
+    console = Console(record=True, width=200, file=io.StringIO())
+    experiment.resume(copied.path, console=console)
+    said = "checkpoint sgd_0.05.npz removed, the cell begins anew: "
+    assert said in console.export_text()
+    assert not place.exists()
+    assert results(copied.path) == before
+
+
+def test_the_time_of_a_cell_is_noted_once_it_is_done(tmp_path):
+    study, seen = flow(), []
+    with RunFolder(tmp_path / "timed").claim(study) as folder:
+
+        def stop():
+            seen.append(folder.manifest())
+            return folder.cell_path("sgd", 0.2).exists()
+
+        with pytest.raises(KeyboardInterrupt):
+            execute_module.execute(build(study), folder, None, stop, None)
+    assert seen[-1]["status"] == "running"
+    assert set(seen[-1]["sessions"][0]["cells"]) == {"sgd 0.2"}
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_judging_again_changes_nothing(copied, tmp_path, precision):
+    folder = copied.path
+    if precision == "float64":
+        folder = experiment.run(flow("precision=float64"), output=tmp_path / "x64").folder
+    before = results(folder)
+    sweep_module.conclude(folder)
+    assert results(folder) == before
+
+
+def test_only_files_that_a_run_writes_are_cleaned_away(copied):
+    kept, left = copied.path / "cells" / ".notes.tmp", copied.path / ".summary.json.tmp"
+    kept.write_text("mine")
+    left.write_text("half a file")
+    with copied.claim(flow()):
+        assert kept.exists()
+        assert not left.exists()
+
+
+# --- what is asked for ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num", [0, -1])
+def test_a_run_needs_a_device(tmp_path, num):
+    with pytest.raises(UserError, match=f"at least 1 is needed to run on, got {num}"):
+        experiment.run(flow(), output=tmp_path / "none", max_devices=num)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "overrides", "message"),
+    [
+        (3, [], "a YAML file, a dict or a Study, got type int"),
+        (None, [], "a YAML file, a dict or a Study, got type NoneType"),
+        (flow_data(), "repetitions=4", "a list of assignments such as"),
+        (flow_data(), 4, "a list of assignments such as"),
+        (flow_data(), [4], "4 is not of the form key=value"),
+    ],
+)
+def test_what_is_no_study_is_refused_with_one_message(asked, overrides, message):
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        with pytest.raises(StudyError, match="1 problem\n.*" + message):
+            experiment.run(asked, overrides=overrides)
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "3", "null", "{"])
+def test_a_manifest_of_something_else_is_named(copied, text):
+    (copied.path / "manifest.json").write_text(text)
+    with pytest.raises(RunFolderError, match=r"manifest\.json"):
+        copied.manifest()
+    assert read_json(copied.path / "nothing.json") == {}
+
+
+def test_step_sizes_that_agree_to_six_digits_have_keys_of_their_own():
+    assert step_size_keys([0.2, 1 / 3, 0.1 + 0.2]) == ["0.2", "0.333333", "0.3"]
+    assert step_size_keys([0.1, 0.1000001]) == ["0.1", "0.1000001"]
+    assert len(set(step_size_keys([0.3, 0.1 + 0.2]))) == 2

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,6 +90,7 @@ def test_scalars_are_those_of_yaml_1_2(text, value):
         ("a: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
         ("a: [1, 2", "expected ',' or ']'"),
         ("1: a", "the key 1 is not a word"),
+        ("a: " + 3000 * "[" + 3000 * "]", "values are nested too deeply"),
     ],
 )
 def test_yaml_that_could_be_misread_is_refused(text, message):
@@ -257,6 +259,34 @@ def test_a_file_that_is_no_study_is_refused(tmp_path):
     path.write_text("a: &x [*x]")
     with pytest.raises(StudyError, match="refers to itself"):
         read_study(path)
+
+
+def test_numbers_and_arrays_of_numpy_are_plain_values():
+    data = parse_yaml(FLOW) | {
+        "seed": np.int64(0),
+        "horizon": np.float32(4.0),
+        "step_sizes": np.array([0.2, 0.1, 0.05, 0.025]),
+        "common_random_numbers": np.False_,
+        "target": {"kind": "ball", "dim": np.int32(2), "shift": (np.float64(1.0), 0)},
+    }
+    assert parse_study(data) == flow()
+    data["step_sizes"] = np.array([0.2, -0.1])
+    with pytest.raises(StudyError, match=r"step_sizes\.1: input .* got -0.1"):
+        parse_study(data)
+
+
+@pytest.mark.parametrize("value", [{1, 2}, 1j, np.array([1j]), object(), b"1"])
+def test_values_that_no_file_can_hold_are_refused(value):
+    with pytest.raises(StudyError, match="1 problem\n.* is of type .*; a study holds words"):
+        parse_study(parse_yaml(FLOW) | {"horizon": value})
+
+
+def test_a_study_nested_without_end_is_refused():
+    deep = [1]
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(StudyError, match="nested too deeply"):
+        parse_study({"step_sizes": deep})
 
 
 def test_the_schema_is_json_and_names_the_fields():

@@ -12,7 +12,7 @@ from swjax.experiment.report_html import decimals_of, interval, number, tag, wit
 from swjax.experiment.report_verdict import sentence, verdict_block
 from swjax.experiment.results import cell_dataset, combine, flow_times
 from swjax.experiment.store import RunFolder, write_dataset, write_json
-from swjax.experiment.study import parse_study
+from swjax.experiment.study import parse_study, plain
 
 VOID = {"meta", "link", "br", "img", "hr", "input", "path", "use", "rect"}
 
@@ -93,7 +93,9 @@ def make_run(path, data, *, cells=None, diverged=0, summary=None, status="done",
                 "flow_loss": ("time", np.exp(-times)),
                 "flow_error": ((), 0.0),
             }
-            write_dataset(folder.reference_path, xr.Dataset(reference, coords={"time": times}))
+            attrs = {"study": json.dumps(plain(study))}
+            dataset = xr.Dataset(reference, coords={"time": times}, attrs=attrs)
+            write_dataset(folder.reference_path, dataset)
         machine = {"versions": {"swjax": "0.1.0", "jax": "0.10.2"}, "python": "3.11.7"}
         machine |= {"cpu": "Abacus <9>", "devices": ["cpu"], "git": {"commit": "a" * 40}}
         seconds = {f"{arm} {size!r}": 1.25 for arm, size in places[:cells]}

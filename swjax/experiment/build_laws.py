@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array
 
 from swjax import measures
+from swjax.experiment.data_files import refuse_other_content
 from swjax.experiment.errors import StudyError
 from swjax.experiment.study import Study
 from swjax.measures import Measure
@@ -32,7 +33,9 @@ def build_laws(study: Study) -> tuple[Measure, Measure]:
 
 def _law(study: Study, place: str, number: int) -> Measure:
     law: Any = getattr(study, place)
-    settings = law.model_dump(exclude={"kind", "shift", "num_atoms"}, exclude_none=True)
+    settings = law.model_dump(exclude={"kind", "shift", "num_atoms", "sha256"}, exclude_none=True)
+    if law.kind == "file":
+        refuse_other_content(study, place, law)
     if "covariance" in settings:
         settings["covariance"] = np.asarray(settings["covariance"])
     makers = {"file": measures.from_file, "discrete": _atoms}

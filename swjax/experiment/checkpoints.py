@@ -26,12 +26,16 @@ class Place(NamedTuple):
     records: dict[str, np.ndarray]
 
 
-def save_place(path: Path, place: Place) -> None:
-    """Write a checkpoint in one step."""
+class UnusableCheckpoint(Exception):
+    """A checkpoint that is damaged, or of another study, cell or program."""
+
+
+def save_place(path: Path, place: Place, owner: str) -> None:
+    """Write a checkpoint in one step; `owner` says which cell of which study it is of."""
     leaves = [leaf for carry in place.carries for leaf in _plain_leaves(carry)]
     arrays: dict[str, Any] = {f"carry_{i}": leaf for i, leaf in enumerate(leaves)}
     arrays |= {f"record_{name}": values for name, values in place.records.items()}
-    arrays |= {"num_chunks": place.num_chunks, "num_shares": len(place.carries)}
+    arrays |= {"num_chunks": place.num_chunks, "num_shares": len(place.carries), "owner": owner}
 
     def write(beside: Path) -> None:
         with open(beside, "wb") as handle:
@@ -40,24 +44,49 @@ def save_place(path: Path, place: Place) -> None:
     write_atomically(path, write)
 
 
-def load_place(path: Path, like: list[Carry]) -> Place:
-    """Read a checkpoint, written with any number of devices, onto those of the given carries."""
-    with np.load(path) as file:
-        num_leaves, num_shares = len(jax.tree.leaves(like[0])), int(file["num_shares"])
-        stored = [
-            [file[f"carry_{share * num_leaves + i}"] for share in range(num_shares)]
-            for i in range(num_leaves)
-        ]
-        prefix = "record_"
-        records = {k.removeprefix(prefix): file[k] for k in file.files if k.startswith(prefix)}
-        number = int(file["num_chunks"])
-    whole = [parts[0] if parts[0].ndim == 0 else np.concatenate(parts) for parts in stored]
+def load_place(path: Path, like: list[Carry], owner: str) -> Place:
+    """Read a checkpoint, written with any number of devices, onto those of the given carries.
+
+    Raises:
+        UnusableCheckpoint: it cannot be read, has another owner, or holds other arrays than `like`.
+    """
+    try:
+        number, whole, records = _read(path, like, owner)
+    except Exception as error:  # a damaged archive raises anything
+        raise UnusableCheckpoint(f"{type(error).__name__}: {error}") from None
     carries = []
     for share, carry in enumerate(like):
         leaves, structure = jax.tree.flatten(carry)
         own = [_restored(x, leaf, share, len(like)) for x, leaf in zip(whole, leaves, strict=True)]
         carries.append(jax.tree.unflatten(structure, own))
     return Place(number, carries, records)
+
+
+def _read(
+    path: Path, like: list[Carry], owner: str
+) -> tuple[int, list[np.ndarray], dict[str, np.ndarray]]:
+    """Chunks done, the leaves of all shares together, and the records."""
+    expected = _whole([_plain_leaves(carry) for carry in like])
+    with np.load(path) as file:
+        if str(file["owner"]) != owner:
+            raise ValueError("it is of another study")
+        leaves = [file[f"carry_{i}"] for i in range(len(expected) * int(file["num_shares"]))]
+        prefix = "record_"
+        records = {k.removeprefix(prefix): file[k] for k in file.files if k.startswith(prefix)}
+        number = int(file["num_chunks"])
+    shares = [leaves[i : i + len(expected)] for i in range(0, len(leaves), len(expected))]
+    whole = _whole(shares)
+    if [(x.shape, x.dtype) for x in whole] != [(x.shape, x.dtype) for x in expected]:
+        raise ValueError("its arrays are not those of this cell")
+    return number, whole, records
+
+
+def _whole(shares: list[list[np.ndarray]]) -> list[np.ndarray]:
+    """Leaf by leaf, the repetitions of all shares; a scalar is the same in every share."""
+    return [
+        parts[0] if parts[0].ndim == 0 else np.concatenate(parts)
+        for parts in zip(*shares, strict=True)
+    ]
 
 
 def _restored(stored: np.ndarray, like: jax.Array, share: int, num_shares: int) -> jax.Array:

@@ -5,6 +5,7 @@ on how many devices there are, nor on where a run was interrupted: a chunk is th
 the same inputs every time.
 """
 
+import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,8 @@ from swjax.experiment.cell import (
     make_start,
     place_times,
 )
-from swjax.experiment.checkpoints import Place, load_place, save_place
+from swjax.experiment.checkpoints import Place, UnusableCheckpoint, load_place, save_place
+from swjax.experiment.study import plain
 
 _MOST_CHUNKS = 100
 
@@ -93,16 +95,18 @@ class ArmProgram:
         on_chunk: Callable[[int], bool] = lambda done: False,
         on_diverged: Callable[[int, int], None] = lambda num, step: None,
         should_stop: Callable[[], bool] = lambda: False,
+        say: Callable[[str], None] = lambda text: None,
     ) -> dict[str, np.ndarray]:
         """Run all repetitions at one step size.
 
         Args:
             step: position of the step size in the study.
-            place: file of the checkpoint; read when it exists.
+            place: file of the checkpoint; read when it exists, removed when it cannot be used.
             on_chunk: called with the number of steps made so far; true asks for a checkpoint.
             on_diverged: called after every chunk with how many runs are not finite any more and the
                 first step at which one was not, once there are some.
             should_stop: asked after every chunk; true writes a checkpoint and stops.
+            say: called with a line for the user.
 
         Returns:
             Records by name, (R, N + 1, ...), and ``diverged_at`` (R,).
@@ -112,10 +116,14 @@ class ArmProgram:
         """
         shares, step_size, carries, chunks = self._prepare(step)
         parts: list[dict[str, np.ndarray]] = []
-        first = 0
+        first, owner = 0, self._owner(step)
         if place is not None and place.exists():
-            first, carries, records = load_place(place, carries)
-            parts.append(records)
+            try:
+                first, carries, records = load_place(place, carries, owner)
+                parts.append(records)
+            except UnusableCheckpoint as error:
+                place.unlink()
+                say(f"    checkpoint {place.name} removed, the cell begins anew: {error}")
         for number in range(first, len(chunks)):
             carries, seen = self._advance_all(shares, carries, step_size, chunks[number])
             parts.append(seen)
@@ -127,13 +135,18 @@ class ArmProgram:
             stop = unfinished and should_stop()
             if place is not None and unfinished and (wants or stop):
                 parts = [_joined(parts)]
-                save_place(place, Place(number + 1, carries, parts[0]))
+                save_place(place, Place(number + 1, carries, parts[0]), owner)
             if stop:
                 raise Interrupted
         length = len(self._problem.times)
         records = {k: np.swapaxes(v[:length], 0, 1) for k, v in _joined(parts).items()}
         records["diverged_at"] = _diverged_at(carries)
         return records | self._conclusions(shares, carries)
+
+    def _owner(self, step: int) -> str:
+        """Which cell of which study a checkpoint is of."""
+        study = self._problem.study
+        return json.dumps([plain(study), list(study.schemes)[self._arm], study.step_sizes[step]])
 
     def _conclusions(self, shares: list[Share], carries: list[Carry]) -> dict[str, np.ndarray]:
         """What the critical set says of the last iterates, one number for each run."""

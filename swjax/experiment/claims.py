@@ -5,6 +5,7 @@ it lies outside, and is ``undecided`` otherwise. Diverged runs are left out, and
 many.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import xarray as xr
@@ -25,7 +26,7 @@ def summarize(
     Args:
         study: the study.
         dataset: its results so far.
-        status: of the run: done, interrupted, running, failed.
+        status: of the run; see `RunFolder.status`.
         target_loss: the loss that a good run of a training study reaches; see `diagnoses`.
 
     Returns:
@@ -61,10 +62,9 @@ def summarize(
         **more,
         "num_diverged": diverged_counts(dataset),
         "repetitions": study.repetitions,
-        "num_steps": {
-            f"{size:g}": int(n)
-            for size, n in zip(study.step_sizes, dataset["num_steps"].values, strict=True)
-        },
+        "num_steps": dict(
+            zip(step_size_keys(study.step_sizes), dataset["num_steps"].values.tolist(), strict=True)
+        ),
     }
 
 
@@ -74,9 +74,19 @@ def diverged_counts(dataset: xr.Dataset) -> dict[str, dict[str, int]]:
         return {}
     counts = (dataset["diverged_at"] >= 0).sum("repetition")
     found: dict[str, dict[str, int]] = {}
+    sizes = dataset["step_size"].values.tolist()
     for arm in dataset["arm"].values:
-        for size in dataset["step_size"].values:
+        for size, key in zip(sizes, step_size_keys(sizes), strict=True):
             num = int(counts.sel(arm=arm, step_size=size))
             if num:
-                found.setdefault(str(arm), {})[f"{size:g}"] = num
+                found.setdefault(str(arm), {})[key] = num
     return found
+
+
+def step_size_keys(sizes: Sequence[float]) -> list[str]:
+    """Step sizes as keys: to six digits where these tell them apart, else to as many as do."""
+    for digits in (6, 10, 17):
+        keys = [f"{size:.{digits}g}" for size in sizes]
+        if len(set(keys)) == len(keys):
+            break
+    return keys

@@ -9,6 +9,7 @@ from swjax.convergence import Interval, mean_interval
 from swjax.experiment.build import build
 from swjax.experiment.cell import flat_rows
 from swjax.experiment.closed_form import Moments, moments
+from swjax.experiment.results import flow_times
 from swjax.experiment.statements import (
     NORMAL_95,
     arm_prefix,
@@ -41,8 +42,7 @@ def closed_form_claims(study: FlowStudy, dataset: xr.Dataset) -> tuple[list[dict
     Returns:
         Claims and measurements; the latter carry the exact value as ``exact``.
     """
-    problem = build(study)
-    starts = np.asarray(flat_rows(problem.starts), np.float64)
+    starts, times = _starts(study, dataset), flow_times(study)
     claims, measurements = [], []
     for arm in study.schemes:
         closed = moments(study, arm)
@@ -50,23 +50,29 @@ def closed_form_claims(study: FlowStudy, dataset: xr.Dataset) -> tuple[list[dict
             continue
         of_arm = dataset.sel(arm=arm)
         prefix, note = arm_prefix(study, arm), left_out(dataset, arm)
-        spread = closed.fluctuation(starts, problem.times).mean(0)
+        spread = closed.fluctuation(starts, times).mean(0)
         squares = [
-            _square(closed, of_arm, starts, problem.times, size, int(spread.argmax()))
+            _square(closed, of_arm, starts, times, size, int(spread.argmax()))
             for size in study.step_sizes
         ]
         measurements += _rows("mean square deviation / step size", arm, study, squares)
         claims.append(_square_claim(prefix, study, squares, note))
         claims.append(_bound_claim(prefix, study, closed, of_arm, starts, note))
         if "path" in dataset:
-            slant = np.sum(closed.bias(starts, problem.times).mean(0) ** 2, -1)
+            slant = np.sum(closed.bias(starts, times).mean(0) ** 2, -1)
             at = int(np.divide(slant, spread, out=np.zeros_like(slant), where=spread > 0).argmax())
-            biases = [
-                _bias(closed, of_arm, starts, problem.times, size, at) for size in study.step_sizes
-            ]
+            biases = [_bias(closed, of_arm, starts, times, size, at) for size in study.step_sizes]
             measurements += _rows("bias", arm, study, biases)
             claims.append(_bias_claim(prefix, study, biases, note))
     return claims, measurements
+
+
+def _starts(study: FlowStudy, dataset: xr.Dataset) -> np.ndarray:
+    """The start of every repetition, (R, P): where its flow begins."""
+    if "flow_path" not in dataset:
+        return np.asarray(flat_rows(build(study).starts), np.float64)
+    starts = dataset["flow_path"].isel(time=0).values.astype(np.float64)
+    return np.broadcast_to(starts, (study.repetitions, starts.shape[-1]))
 
 
 class _Compared(NamedTuple):

@@ -14,8 +14,8 @@ from swjax.experiment.diagnoses import diagnoses_of_cell
 from swjax.experiment.machine import describe_machine, now
 from swjax.experiment.progress import SweepProgress
 from swjax.experiment.reference import flow_of_arm, reference_dataset
-from swjax.experiment.results import cell_dataset
-from swjax.experiment.store import RunFolder, read_dataset, write_dataset
+from swjax.experiment.results import cell_dataset, read_results
+from swjax.experiment.store import RunFolder, write_dataset
 
 _SECONDS_BETWEEN_CHECKPOINTS = 20.0
 
@@ -89,8 +89,12 @@ def execute(
                 arm, size = list(study.schemes)[i], study.step_sizes[j]
                 if program is None or missing[number - 1][0] != i:
                     program = ArmProgram(problem, i, flow_of_arm(reference, arm), max_devices)
-                cell, seconds = _run_cell(program, problem, i, j, folder, progress, should_stop)
-                session["cells"][f"{arm} {size!r}"] = round(seconds, 3)
+                began = time.perf_counter()
+                try:
+                    cell = _run_cell(program, problem, i, j, folder, progress, should_stop)
+                finally:
+                    session["cells"][f"{arm} {size!r}"] = round(time.perf_counter() - began, 3)
+                note("running")
                 for found in diagnoses_of_cell(cell, arm, size, target_loss, kind=study.kind):
                     progress.say(
                         f"    {found.num_runs} of {study.repetitions} runs {found.signature} from "
@@ -109,7 +113,7 @@ def _reference(problem: Problem, folder: RunFolder, progress: SweepProgress) -> 
     if problem.study.kind != "flow":
         return None
     if folder.reference_path.exists():
-        return read_dataset(folder.reference_path)
+        return read_results(folder.reference_path, problem.study)
     began = time.perf_counter()
     dataset = reference_dataset(problem)
     write_dataset(folder.reference_path, dataset)
@@ -125,8 +129,8 @@ def _run_cell(
     folder: RunFolder,
     progress: SweepProgress,
     should_stop: Callable[[], bool],
-) -> tuple[xr.Dataset, float]:
-    """Run one cell, write its file, drop its checkpoint; returns what it holds, and the seconds."""
+) -> xr.Dataset:
+    """Run one cell, write its file, drop its checkpoint; returns what it holds."""
     study = problem.study
     arm, step_size = list(study.schemes)[i], study.step_sizes[j]
     place = folder.checkpoint_path(arm, step_size)
@@ -150,7 +154,12 @@ def _run_cell(
             warned = True
 
         records = program.run(
-            j, place=place, on_chunk=on_chunk, on_diverged=on_diverged, should_stop=should_stop
+            j,
+            place=place,
+            on_chunk=on_chunk,
+            on_diverged=on_diverged,
+            should_stop=should_stop,
+            say=progress.say,
         )
         dataset = cell_dataset(study, arm, step_size, records)
         write_dataset(folder.cell_path(arm, step_size), dataset)
@@ -158,4 +167,4 @@ def _run_cell(
         num_diverged = int((records["diverged_at"] >= 0).sum())
         if num_diverged:
             cell.remark = f"; {num_diverged} diverged"
-    return dataset, cell.seconds
+    return dataset

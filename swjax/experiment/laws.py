@@ -109,7 +109,10 @@ class FileLaw(_Law):
     """The points in a file (.npy, .npz or idx images), of equal weight."""
 
     kind: Literal["file"]
-    path: str
+    path: str = Field(description="a run notes the absolute path, from the current directory")
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
+        None, description="digest of the file, which a run notes: other content is refused"
+    )
     array: str | None = Field(None, description="name of the array in an .npz archive")
 
 

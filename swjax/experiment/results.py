@@ -1,13 +1,17 @@
 """Results as labelled data: one dataset per cell, and all cells of a study as one."""
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from swjax.experiment.cell import place_times
-from swjax.experiment.store import RunFolder, read_dataset
+from swjax.experiment.errors import RunFolderError
+from swjax.experiment.same_study import refuse_foreign
+from swjax.experiment.store import RunFolder, read_attributes, read_dataset
 from swjax.experiment.study import Study, plain
 
 # Names, dimensions of a cell, and what the numbers are.
@@ -79,6 +83,34 @@ def cell_dataset(
     )
 
 
+def refuse_foreign_results(folder: RunFolder, study: Study) -> None:
+    """Refuse a folder in which a file of results is not of this study.
+
+    Raises:
+        RunFolderError: there is such a file; what differs, and what to do.
+    """
+    for path, place in _result_files(folder, study):
+        refuse_foreign(path, read_attributes(path), study, **place)
+
+
+def read_results(path: Path, study: Study, **place: Any) -> xr.Dataset:
+    """Read a file of results that must be of this study, and of `place` in it."""
+    dataset = read_dataset(path)
+    refuse_foreign(path, dataset.attrs, study, **place)
+    return dataset
+
+
+def _result_files(folder: RunFolder, study: Study) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The files of results that are there, with their places in the study."""
+    if folder.reference_path.exists():
+        yield folder.reference_path, {}
+    for arm in study.schemes:
+        for step_size in study.step_sizes:
+            path = folder.cell_path(arm, step_size)
+            if path.exists():
+                yield path, {"arm": arm, "step_size": step_size}
+
+
 def combine(folder: RunFolder, study: Study) -> xr.Dataset:
     """All finished cells of a run as one labelled dataset; cells not there yet are missing values.
 
@@ -86,23 +118,30 @@ def combine(folder: RunFolder, study: Study) -> xr.Dataset:
         Dimensions arm, step_size, repetition, time (and parameter). Besides the variables of the
         cells: ``num_steps`` (step_size) and, for a study with a reference, ``flow_path``,
         ``flow_loss``, ``flow_error``.
+
+    Raises:
+        RunFolderError: a file is of another study, or the flow is missing that cells refer to.
     """
     arms = list(study.schemes)
     shape = (len(arms), len(study.step_sizes))
     stacked: dict[str, np.ndarray] = {}
     dims: dict[str, tuple] = {}
-    for i, arm in enumerate(arms):
-        for j, step_size in enumerate(study.step_sizes):
-            path = folder.cell_path(arm, step_size)
-            if not path.exists():
-                continue
-            for name, values in read_dataset(path).data_vars.items():
-                name = str(name)
-                if name not in stacked:
-                    missing = -2 if values.dtype.kind == "i" else np.nan
-                    stacked[name] = np.full(shape + values.shape, missing, values.dtype)
-                    dims[name] = ("arm", "step_size", *values.dims)
-                stacked[name][i, j] = values.values
+    reference: xr.Dataset | None = None
+    for path, place in _result_files(folder, study):
+        cell = read_results(path, study, **place)
+        if not place:
+            reference = cell
+            continue
+        at = arms.index(place["arm"]), study.step_sizes.index(place["step_size"])
+        for name, values in cell.data_vars.items():
+            name = str(name)
+            if name not in stacked:
+                missing = -2 if values.dtype.kind == "i" else np.nan
+                stacked[name] = np.full(shape + values.shape, missing, values.dtype)
+                dims[name] = ("arm", "step_size", *values.dims)
+            stacked[name][at] = values.values
+    if stacked and reference is None and study.kind == "flow":
+        raise RunFolderError(f"{folder.reference_path} is missing. Resume: it is made again.")
     data: dict[str, Any] = {
         name: (dims[name], values, {"long_name": VARIABLES[name][1]})
         for name, values in stacked.items()
@@ -127,6 +166,4 @@ def combine(folder: RunFolder, study: Study) -> xr.Dataset:
             "radius": json.dumps(radii),
         },
     )
-    if folder.reference_path.exists():
-        dataset = dataset.merge(read_dataset(folder.reference_path))
-    return dataset
+    return dataset if reference is None else dataset.merge(reference)

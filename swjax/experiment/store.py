@@ -11,7 +11,8 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,22 @@ import numpy as np
 import xarray as xr
 
 from swjax.experiment.errors import RunFolderError, StudyError
-from swjax.experiment.strict_yaml import parse_yaml, write_yaml
+from swjax.experiment.same_study import differences
+from swjax.experiment.strict_yaml import read_yaml, write_yaml
 from swjax.experiment.study import Study, parse_study, plain
 
-_OWN = {".lock", "study.yaml", "manifest.json", "cells", "checkpoints"}
+_OWN = {".lock", "study.yaml", ".study.yaml.tmp", "manifest.json", "cells", "checkpoints"}
+# What a kill may leave of a file that was being written: see `write_atomically`.
+_LEFTOVERS = (
+    ".study.yaml.tmp",
+    ".*.json.tmp",
+    ".reference.nc.tmp",
+    ".report.html.tmp",
+    "cells/.*.nc.tmp",
+    "checkpoints/.*.npz.tmp",
+    "figures/.*.svg.tmp",
+    "figures/.*.png.tmp",
+)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -83,9 +96,21 @@ def write_dataset(path: Path, dataset: xr.Dataset) -> None:
 
 def read_dataset(path: Path) -> xr.Dataset:
     """Read a netCDF file whole, and let go of it."""
+    with _opened(path) as dataset:
+        return dataset.load()
+
+
+def read_attributes(path: Path) -> dict:
+    """Read only what a netCDF file says of itself."""
+    with _opened(path) as dataset:
+        return dict(dataset.attrs)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[xr.Dataset]:
     try:
-        with xr.open_dataset(path, engine="h5netcdf", decode_times=False) as opened:
-            return opened.load()
+        with xr.open_dataset(path, engine="h5netcdf", decode_times=False) as dataset:
+            yield dataset
     except Exception as error:
         raise RunFolderError(
             f"{path} cannot be read ({type(error).__name__}: {error}). "
@@ -96,11 +121,17 @@ def read_dataset(path: Path) -> xr.Dataset:
 def read_json(path: Path) -> dict:
     """A JSON file's content, or an empty dict when there is none."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise RunFolderError(f"{path} is not JSON: {error}") from None
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{path} cannot be read as JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise RunFolderError(
+            f"{path} holds a {type(data).__name__}, not the names and values that a run writes "
+            "there. Remove it: resume writes it again."
+        )
+    return data
 
 
 class RunFolder:
@@ -130,7 +161,7 @@ class RunFolder:
                 else "does not exist"
             )
             raise RunFolderError(f"{self.path} {what}")
-        return parse_study(parse_yaml(path.read_text(encoding="utf-8"), str(path)), str(path))
+        return parse_study(read_yaml(path), str(path))
 
     def manifest(self) -> dict:
         """Machine, versions, times and status; empty before the first session."""
@@ -141,9 +172,24 @@ class RunFolder:
         return read_json(self.path / "summary.json")
 
     def status(self) -> str:
-        """done, running, interrupted or failed; stopped when killed; unknown before any run."""
+        """How far the run is.
+
+        done, running, interrupted or failed; stopped when killed; incomplete when results were
+        removed after it was done; unknown before any run.
+        """
         status = self.manifest().get("status", "unknown")
-        return "stopped" if status == "running" and not self._is_in_use() else status
+        if status == "running" and not self._is_in_use():
+            return "stopped"
+        return "incomplete" if status == "done" and self._lacks_results() else status
+
+    def _lacks_results(self) -> bool:
+        try:
+            study = self.study()
+        except (RunFolderError, StudyError):
+            return False
+        cells = [self.cell_path(arm, size) for arm in study.schemes for size in study.step_sizes]
+        flow = [self.reference_path] if study.kind == "flow" else []
+        return not all(path.exists() for path in cells + flow)
 
     def _is_in_use(self) -> bool:
         try:
@@ -186,11 +232,7 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise RunFolderError(f"{self.path} is a file; choose another --output")
         if self.path.is_dir() and not (self.path / "study.yaml").exists():
-            others = sorted(
-                p.name
-                for p in self.path.iterdir()
-                if p.name not in _OWN and not p.name.endswith(".tmp")
-            )
+            others = sorted(p.name for p in self.path.iterdir() if p.name not in _OWN)
             if others:
                 raise RunFolderError(
                     f"{self.path} holds other things "
@@ -205,12 +247,14 @@ class RunFolder:
                 f"{self.path} cannot be written: {error.strerror or error}"
             ) from None
         try:
-            if (self.path / "study.yaml").exists():
+            path = self.path / "study.yaml"
+            if path.exists():
                 self._refuse_other(study)
-            else:
-                write_text(self.path / "study.yaml", write_yaml(plain(study)))
-            for leftover in self.path.rglob(".*.tmp"):
-                leftover.unlink()
+            if not path.exists() or plain(self.study()) != plain(study):  # its data may have moved
+                write_text(path, write_yaml(plain(study)))
+            for pattern in _LEFTOVERS:
+                for leftover in self.path.glob(pattern):
+                    leftover.unlink()
         except BaseException:
             self.release()
             raise
@@ -235,14 +279,13 @@ class RunFolder:
 
     def _refuse_other(self, study: Study) -> None:
         try:
-            there = plain(self.study())
+            there = self.study()
         except StudyError as error:
             raise RunFolderError(
                 f"{self.path} was made by another version of swjax:\n{error}"
             ) from None
-        here = plain(study)
-        if there != here:
-            lines = [f"  {line}" for line in _differences(there, here)]
+        lines = [f"  {line}" for line in differences(there, study)]
+        if lines:
             raise RunFolderError(
                 "\n".join(
                     [
@@ -268,13 +311,3 @@ class RunFolder:
     def update_manifest(self, **entries: Any) -> None:
         """Set entries of the manifest."""
         write_json(self.path / "manifest.json", self.manifest() | entries)
-
-
-def _differences(there: Any, here: Any, place: str = "") -> list[str]:
-    """Where two studies differ, one line each."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        found = []
-        for key in [*there, *(k for k in here if k not in there)]:
-            found += _differences(there.get(key), here.get(key), f"{place}.{key}".lstrip("."))
-        return found
-    return [] if there == here else [f"{place}: there {there!r}, asked {here!r}"]

@@ -6,6 +6,7 @@ silently wins.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,8 @@ def parse_yaml(text: str, source: str = "study") -> Any:
         raise StudyError(source, [f"{where}{error.problem or error.context}"]) from None
     except yaml.YAMLError as error:
         raise StudyError(source, [str(error).splitlines()[0]]) from None
+    except RecursionError:
+        raise StudyError(source, ["values are nested too deeply"]) from None
 
 
 def read_yaml(path: str | Path) -> Any:
@@ -133,7 +136,7 @@ _Dumper.add_representer(float, _represent_float)
 _Dumper.add_representer(list, _represent_list)
 
 
-def apply_overrides(data: Any, overrides: list[str] | tuple[str, ...]) -> Any:
+def apply_overrides(data: Any, overrides: Sequence[str]) -> Any:
     """Apply ``path.to.key=value`` assignments to plain values and return the changed copy.
 
     Parts of the path are keys, or positions in a list (``step_sizes.0=0.1``); the value is YAML.
@@ -147,15 +150,20 @@ def apply_overrides(data: Any, overrides: list[str] | tuple[str, ...]) -> Any:
 
     Raises:
         StudyError: an assignment has no ``=``, a position outside its list, or leads through a
-        plain value.
+        plain value; or there is no list of them.
 
     Example:
         >>> apply_overrides({"loss": {"p": 1}, "steps": [1, 2]}, ["loss.p=2", "steps.1=5"])
         {'loss': {'p': 2}, 'steps': [1, 5]}
     """
+    if isinstance(overrides, str) or not isinstance(overrides, Sequence):
+        raise StudyError(
+            "overrides",
+            [f"expected a list of assignments such as ['repetitions=4'], got {overrides!r}"],
+        )
     problems = []
     for override in overrides:
-        path, equals, text = override.partition("=")
+        path, equals, text = str(override).partition("=")
         if not equals or not path.strip():
             problems.append(
                 f"{override!r} is not of the form key=value, for instance loss.batch_size=32"

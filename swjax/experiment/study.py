@@ -5,9 +5,12 @@ models are frozen, so that a study can be compared with the one a run folder was
 """
 
 import json
-from pathlib import Path
+import reprlib
+from collections.abc import Sequence
+from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -182,17 +185,41 @@ def parse_study(data: Any, source: str = "study") -> Study:
         raise StudyError(
             source, [f"a study is a list of `key: value` lines, got {type(data).__name__}"]
         )
+    data = plain_values(data, source)
     try:
-        text = json.dumps(data)
-    except ValueError:
-        raise StudyError(source, ["a value refers to itself"]) from None
-    try:
-        return _ADAPTER.validate_json(text, strict=True)
+        return _ADAPTER.validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
         raise StudyError(source, explain(error, data, _KINDS)) from None
 
 
-def read_study(path: str | Path, overrides: tuple[str, ...] | list[str] = ()) -> Study:
+def plain_values(data: Any, source: str = "study") -> Any:
+    """The same values as a YAML file holds them: NumPy's numbers and arrays become plain ones.
+
+    Raises:
+        StudyError: a value is of a type that no file can hold.
+    """
+    try:
+        return json.loads(json.dumps(data, default=_plain_value))
+    except ValueError:
+        raise StudyError(source, ["a value refers to itself"]) from None
+    except TypeError as error:
+        raise StudyError(source, [str(error)]) from None
+    except RecursionError:
+        raise StudyError(source, ["values are nested too deeply"]) from None
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, PurePath):
+        return str(value)
+    raise TypeError(
+        f"{reprlib.repr(value)} is of type {type(value).__name__}; a study holds words, numbers, "
+        "true and false, lists of these, and arrays of NumPy"
+    )
+
+
+def read_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
     """Read a study file, with ``key=value`` overrides.
 
     Args:

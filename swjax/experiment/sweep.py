@@ -16,15 +16,17 @@ from rich.console import Console
 
 from swjax.experiment.build import build
 from swjax.experiment.claims import summarize
+from swjax.experiment.data_files import pin_files
 from swjax.experiment.diagnoses import target_loss
+from swjax.experiment.errors import StudyError, UserError
 from swjax.experiment.execute import execute
 from swjax.experiment.hypotheses import hypotheses
 from swjax.experiment.progress import asked_to_stop
 from swjax.experiment.report import write_report
-from swjax.experiment.results import combine
+from swjax.experiment.results import combine, refuse_foreign_results
 from swjax.experiment.store import RunFolder, write_json
 from swjax.experiment.strict_yaml import apply_overrides
-from swjax.experiment.study import Study, parse_study, plain, read_study
+from swjax.experiment.study import Study, parse_study, plain, plain_values, read_study
 
 
 @dataclass(frozen=True)
@@ -95,14 +97,16 @@ def run(
         output: the run folder; ``runs/<name of the study>`` by default.
         overrides: assignments such as ``"step_sizes=[0.1, 0.05]"``.
         console: where to show progress; nowhere by default.
-        max_devices: use at most so many local devices; all by default. Results do not depend on it.
+        max_devices: use at most so many local devices, 1 or more; all by default. Results do not
+            depend on it.
 
     Returns:
         The results, as written to the folder.
 
     Raises:
         StudyError: the study cannot be used; every mistake is named.
-        RunFolderError: the folder is in use or holds something else.
+        RunFolderError: the folder is in use, or holds something else or results of another study.
+        UserError: `max_devices` is not a number of devices.
         KeyboardInterrupt: stopped by Ctrl-C, the state written down; run again to continue.
 
     Example:
@@ -123,11 +127,15 @@ def run(
         >>> sizes
         {'arm': 1, 'step_size': 3, 'repetition': 8, 'time': 11}
     """
+    if max_devices is not None and max_devices < 1:
+        raise UserError(f"devices: at least 1 is needed to run on, got {max_devices}")
     study = as_study(study_or_path, overrides)
     folder = RunFolder(output if output is not None else Path("runs") / study.name)
     with jax.enable_x64(study.precision == "float64"):
+        study = pin_files(study)
         problem = build(study)
         with folder.claim(study):
+            refuse_foreign_results(folder, study)
             folder.update_manifest(hypotheses=hypotheses(problem), target_loss=target_loss(problem))
             with asked_to_stop() as stop:
                 execute(problem, folder, console, stop.is_set, max_devices)
@@ -173,9 +181,15 @@ def load(run_folder: str | Path) -> Sweep:
 def as_study(study_or_path: Study | dict | str | Path, overrides: Sequence[str] = ()) -> Study:
     """A study from a file, a dict or itself, with overrides."""
     if isinstance(study_or_path, str | Path):
-        return read_study(study_or_path, list(overrides))
-    data = study_or_path if isinstance(study_or_path, dict) else plain(study_or_path)
-    return parse_study(apply_overrides(data, list(overrides)))
+        return read_study(study_or_path, overrides)
+    if isinstance(study_or_path, Study):
+        data = plain(study_or_path)
+    elif isinstance(study_or_path, dict):
+        data = plain_values(study_or_path)
+    else:
+        kind = type(study_or_path).__name__
+        raise StudyError("study", [f"expected a YAML file, a dict or a Study, got type {kind}"])
+    return parse_study(apply_overrides(data, overrides))
 
 
 def conclude(run_folder: str | Path) -> Sweep:
@@ -188,13 +202,14 @@ def conclude(run_folder: str | Path) -> Sweep:
         The results.
 
     Raises:
-        RunFolderError: not a run folder.
+        RunFolderError: not a run folder, or one that holds results of another study.
+        StudyError: a data file is gone that the claims or the figures need.
     """
-    sweep = load(run_folder)
-    manifest = RunFolder(run_folder).manifest()
-    status, target = manifest.get("status", "unknown"), manifest.get("target_loss")
-    summary = summarize(sweep.study, sweep.dataset, status, target)
-    summary |= manifest.get("hypotheses", {})
-    write_json(sweep.folder / "summary.json", summary)
-    write_report(sweep.folder)
+    sweep, folder = load(run_folder), RunFolder(run_folder)
+    manifest, status = folder.manifest(), folder.status()
+    with jax.enable_x64(sweep.study.precision == "float64"):
+        summary = summarize(sweep.study, sweep.dataset, status, manifest.get("target_loss"))
+        summary |= manifest.get("hypotheses", {})
+        write_json(sweep.folder / "summary.json", summary)
+        write_report(sweep.folder)
     return sweep
