@@ -6,6 +6,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import ot
 import pytest
 from scipy import integrate, special
 
@@ -186,7 +187,6 @@ def test_planar_values_run_under_vmap():
 
 
 def test_the_planar_value_agrees_with_pot_also_for_unequal_clouds_of_repeated_points(x64):
-    ot = pytest.importorskip("ot")
     y, rows = clouds(25)[1], angle_rule(4000)
     for x in (clouds(25)[0], clouds(5)[0]):
         ours = value_and_gradients(np.repeat(x, 25 // len(x), axis=0), y)[0]

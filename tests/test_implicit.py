@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import optimize
 
 import swjax
 from swjax import counterexamples, implicit
@@ -74,7 +75,6 @@ def test_jit_and_vmap_give_the_same_derivatives(x64):
 
 
 def test_any_solver_serves_even_scipy(x64):
-    optimize = pytest.importorskip("scipy.optimize")
     solve = lambda x: jnp.asarray(optimize.brentq(lambda y: y**3 + y - float(x) ** 2, -9, 9))
     root = implicit.implicit_root(lambda y, x: y**3 + y - x**2, solve)
     assert float(jax.grad(root)(2.0)) == pytest.approx(float(jax.grad(cubic)(2.0)), rel=1e-9)
@@ -245,7 +245,8 @@ def test_lasso_derivative_equals_the_closed_form_and_finite_differences(x64):
 
 
 def test_lasso_satisfies_its_optimality_conditions_and_agrees_with_scikit_learn(x64):
-    linear_model = pytest.importorskip("sklearn.linear_model")
+    from sklearn import linear_model
+
     design, response = lasso_problem()
     path = implicit.lasso_path(design, response, jnp.array([-1.0, 1.0, 2.0, 3.0, 4.5]))
     for log_penalty, b in zip((-1.0, 1.0, 2.0, 3.0, 4.5), np.asarray(path), strict=True):

@@ -139,7 +139,8 @@ def test_what_is_not_a_law_or_a_function_is_refused():
 
 
 def test_an_nnx_module_is_refused_with_the_way_to_take_it_apart():
-    nnx = pytest.importorskip("flax.nnx")
+    from flax import nnx
+
     model = nnx.Linear(2, 2, rngs=nnx.Rngs(0))
     for apply in (model, model.__call__):
         with pytest.raises(TypeError, match="the NNX module Linear or a method of it") as error:

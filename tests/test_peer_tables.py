@@ -8,14 +8,13 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import ot
 import pytest
 
 import swjax
 from swjax import plans, sliced
 
 pytestmark = pytest.mark.slow
-
-ot = pytest.importorskip("ot")
 
 RNG = np.random.default_rng(0)
 N, M, DIM, NUM = 12, 9, 3, 7
@@ -48,7 +47,8 @@ def pot(*weights, p=2, **options):
 
 
 def ott(**options):
-    sliced_by_ott = pytest.importorskip("ott.tools.sliced")
+    from ott.tools import sliced as sliced_by_ott
+
     options = {"proj_fn": lambda points: points @ THETA.T, **options}
     return sliced_by_ott.sliced_wasserstein(*map(jnp.asarray, (X, Y, A, B)), **options)
 

@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import ot
 import pytest
 
 import swjax
@@ -41,7 +42,6 @@ def filled(n, m, a, b):
 
 @case
 def test_plans_are_those_of_pot_in_every_direction(x64, n, m, a, b):
-    ot = pytest.importorskip("ot")
     x, y = clouds(n, m)
     plans = sliced_plans(x, y, DIRECTIONS, a, b)
     assert plans.rows.shape == plans.cols.shape == plans.masses.shape == (3, n + m - 1)
@@ -61,7 +61,6 @@ def test_the_sparse_array_is_the_dense_one():
 
 
 def test_costs_and_means_are_those_of_pot_sliced_plans(x64):
-    ot = pytest.importorskip("ot")
     x, y = clouds(5, 5)
     plans = sliced_plans(x, y, DIRECTIONS)
     for p, metric in ((2, "sqeuclidean"), (1, "euclidean")):
@@ -77,7 +76,6 @@ def test_costs_and_means_are_those_of_pot_sliced_plans(x64):
 
 
 def test_costs_of_weighted_plans_bound_the_distance_between_the_clouds(x64):
-    ot = pytest.importorskip("ot")
     (x, y), a, b = clouds(5, 6), random_weights(5), random_weights(6, 2)
     plans = sliced_plans(x, y, DIRECTIONS, a, b)
     ground = np.sum((x[:, None] - y[None]) ** 2, axis=-1)
@@ -89,7 +87,8 @@ def test_costs_of_weighted_plans_bound_the_distance_between_the_clouds(x64):
 
 @pytest.mark.slow
 def test_plans_and_potentials_are_those_of_ott(x64):
-    sliced = pytest.importorskip("ott.tools.sliced")
+    from ott.tools import sliced
+
     (x, y), a, b = clouds(5, 6), random_weights(5), random_weights(6, 2)
     theta = jnp.asarray(DIRECTIONS)
     ott = partial(
