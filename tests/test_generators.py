@@ -100,7 +100,6 @@ def test_each_output_depends_on_its_own_latent_point_only(name):
         np.testing.assert_allclose(alone[0], x[2], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.slow
 def test_gradients_agree_with_finite_differences(x64):
     z = jnp.asarray(Z, float)
     flats = {name: ravel_pytree(draw_params(name)) for name in MODELS}

@@ -10,8 +10,7 @@ from test_sliced_values import problem, weights
 
 import swjax
 
-pytestmark = pytest.mark.slow
-
+slow = pytest.mark.slow
 P = (1, 1.5, 2, 3)
 # Sizes n and m, which weights, the order, and the size of the chunks (of 5 directions).
 CASES = [(7, 7, "", p, chunk) for p in P for chunk in (None, 3)]
@@ -41,7 +40,10 @@ def dot(slopes, steps):
     return sum(jnp.vdot(slopes[name], steps[name]) for name in steps)
 
 
-@pytest.mark.parametrize(("n", "m", "which", "p", "chunk"), CASES)
+@pytest.mark.parametrize(
+    ("n", "m", "which", "p", "chunk"),
+    [case if case == (7, 7, "", 2, None) else pytest.param(*case, marks=slow) for case in CASES],
+)
 def test_every_mode_agrees_with_differences_once_and_twice(n, m, which, p, chunk, x64):
     """In the clouds, the directions (off the sphere, as nothing holds them inside jit) and weights.
 
@@ -76,6 +78,7 @@ def test_every_mode_agrees_with_differences_once_and_twice(n, m, which, p, chunk
             near(value, of_gradient[name], atol=1e-5)
 
 
+@slow
 @pytest.mark.parametrize(("n", "m", "which"), [(13, 13, ""), (13, 8, ""), (13, 8, "ab")])
 @pytest.mark.parametrize("p", [1.5, 2])
 def test_no_chunk_size_changes_the_value_or_a_gradient(n, m, which, p, x64):
@@ -89,6 +92,7 @@ def test_no_chunk_size_changes_the_value_or_a_gradient(n, m, which, p, x64):
             np.testing.assert_allclose(part, other, rtol=1e-10, atol=1e-14)
 
 
+@slow
 def test_transformations_reach_all_five_arguments():
     at = arguments(9, 7, "ab", "float32")
     both = jax.value_and_grad(lambda named: swjax.sw_pow(**named, p=1.5, chunk_size=4))
@@ -108,6 +112,7 @@ def test_transformations_reach_all_five_arguments():
             np.testing.assert_allclose(one, another, rtol=1e-5, atol=1e-6)
 
 
+@slow
 @pytest.mark.parametrize("p", P)
 @pytest.mark.parametrize("which", ["", "ab"])
 def test_all_derivatives_of_the_root_are_finite_where_the_clouds_coincide(p, which):

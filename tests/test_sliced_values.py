@@ -89,7 +89,6 @@ def test_sizes_weights_and_orders_agree_with_the_quantile_formula(n, m, p, weigh
     np.testing.assert_allclose(root, reference(x, y, theta, a, b, p) ** (1 / p), rtol=1e-12)
 
 
-@pytest.mark.slow
 def test_float32_weights_agree_with_the_quantile_formula():
     x, y, theta = problem(300, 200, 3, 16, "float32")
     a, b = weights(300), weights(200, 1)
@@ -172,7 +171,6 @@ def test_equals_pot_on_the_same_directions(x64):
     np.testing.assert_allclose(swjax.sw_distance(x[:30], y, theta), peer, rtol=1e-10)
 
 
-@pytest.mark.slow
 def test_equals_ott_on_the_same_directions(x64):
     from ott.tools import sliced
 
@@ -410,7 +408,6 @@ def test_common_offsets_and_extreme_scales_do_what_the_module_says():
     assert swjax.sw_pow(-0.0 * x, 0.0 * x, theta, p=1) == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_an_infinite_or_nan_coordinate_leaves_no_number(value):
     x, y, theta = problem(8, 5, 2, 4, "float32")
