@@ -10,19 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from swjax.assumptions.bounds import Kind
+from swjax.assumptions.bounds import Kind, Value
+from swjax.assumptions.comparisons import Comparison, compare
 from swjax.assumptions.evidence import Evidence, sample_evidence, sample_jump
 from swjax.assumptions.inspection import read, read_at, vanishes
 from swjax.assumptions.program import Program, trace
 from swjax.assumptions.report import Report
-from swjax.assumptions.verdicts import Facts, all_assumptions, both_theorems
+from swjax.assumptions.verdicts import Behavior, Facts, all_assumptions, both_theorems
 
 # Where the caller names no ball, numbers are given for this many times the norm of the parameters.
 _PROBE = 2.0
 _VERY_FAR = 1e12
-# Above these, what samples show is no rounding error.
-_BATCH_TOLERANCE = 1e-3
-_GRADIENT_TOLERANCE = 0.1
+# Above these, differences are no rounding error. That of batches is a power of the precision.
+_BATCH_POWER = 0.5
+_DERIVATIVE_TOLERANCE = 0.01
+_QUOTIENT_TOLERANCE = 0.1
 
 
 def check(
@@ -47,9 +49,14 @@ def check(
     how each array depends on the parameters and on the point, and bounds of values, Lipschitz
     constants and second derivatives. An operation without a rule leads to "unknown", never to a
     guess. Activations that choose between branches are examined numerically, as functions of one
-    variable, on a grid up to 1000 in size. With a `key`, the generator is also evaluated at random:
-    lower bounds of the constants, whether the derivative that JAX returns is the derivative, and
-    whether points of a batch influence each other. Every verdict says what it rests on.
+    variable, up to 1000 in size.
+
+    What the program for one point cannot show is tried at a few fixed parameters and points:
+    whether points of a batch influence each other (then there is no T, and the assumptions about
+    it fail), and whether derivative rules of the program's own, `stop_gradient` among them, agree
+    with its operations (if not, SGD does not follow the gradient, and no theorem is about it). With
+    a `key`, the generator is also evaluated at random: lower bounds of the constants, and whether
+    the derivative is that of difference quotients. Every verdict says what it rests on.
 
     "holds on the ball" means for `|u| <= radius`, which is enough for a scheme that projects on the
     ball. "holds only with the cut-off" means that it holds for `T` times a smooth cut-off (see
@@ -100,20 +107,20 @@ def check(
         )
     program = _traced(apply, params, source, target)
     facts = _facts(program, source, target, radius, norm, p)
-    evidence = None
+    compared, evidence = compare(apply, params, source, facts.radius), None
     if key is not None:
         evidence_key, jump_key = jax.random.split(key)
         evidence = sample_evidence(evidence_key, apply, params, source, facts.radius, num_samples)
         if facts.kinds.kind_u >= Kind.JUMPING:
             jump = sample_jump(jump_key, apply, params, source, facts.radius)
             facts = replace(facts, jump=jump)
-    pointwise = evidence is None or evidence.batch_error < _BATCH_TOLERANCE
-    assumptions = all_assumptions(facts)
+    behavior = _behavior(program, compared, evidence)
+    assumptions = all_assumptions(facts, behavior)
     return Report(
         assumptions,
-        both_theorems(assumptions, facts, pointwise),
-        _numbers(program, facts, evidence, target, norm),
-        _notes(program, facts, evidence, pointwise),
+        both_theorems(assumptions, facts, behavior),
+        _numbers(program, facts, evidence, target, behavior),
+        _notes(facts, compared, evidence, behavior),
     )
 
 
@@ -171,6 +178,20 @@ def _facts(
     )
 
 
+def _behavior(program: Program, compared: Comparison, evidence: Evidence | None) -> Behavior:
+    """What the differences found mean."""
+    precision = float(jnp.finfo(program.jaxpr.out_avals[0].dtype).eps)
+    within = lambda error, tolerance: None if math.isnan(error) else error < tolerance
+    derivative = within(compared.derivative, _DERIVATIVE_TOLERANCE)
+    if evidence is not None and evidence.gradient_error > _QUOTIENT_TOLERANCE:
+        derivative = None if derivative else False
+    return Behavior(
+        within(compared.batch, precision**_BATCH_POWER),
+        derivative,
+        tuple(sorted(program.own_derivatives)),
+    )
+
+
 def _vanishing_norm(program: Program, reach: float) -> float:
     """The smallest norm of the parameters from which on the output is known to be zero."""
     if not vanishes(program, _VERY_FAR, reach):
@@ -183,32 +204,28 @@ def _vanishing_norm(program: Program, reach: float) -> float:
 
 
 def _numbers(
-    program: Program, facts: Facts, evidence: Evidence | None, target: Any, norm: float
+    program: Program, facts: Facts, evidence: Evidence | None, target: Any, behavior: Behavior
 ) -> dict[str, float]:
     num = sum(leaf.size for leaf in program.leaves if jnp.issubdtype(leaf.dtype, jnp.floating))
-    best, alone = facts.best, read_at(program, facts.source_radius)
-    per_step = (target.dim**2 + 2 * facts.target_radius) * num
     numbers = {
         "num_params": num,
-        "params_norm": norm,
+        "params_norm": _norm(program.leaves),
         "radius": facts.radius,
         "source_radius": facts.source_radius,
         "target_radius": facts.target_radius,
-        "cutoff_radius": facts.vanishes_at,
-        "lipschitz_u_bound": best.du if facts.kinds.kind_u < Kind.JUMPING else math.inf,
-        "lipschitz_x_bound": best.dx if facts.kinds.kind_x < Kind.JUMPING else math.inf,
-        "lipschitz_x_at_params": alone.dx if alone.kind_x < Kind.JUMPING else math.inf,
-        "output_bound": best.norm,
-        "M_bound": facts.second,
-        "alpha_0": 1 / (per_step * facts.second) if facts.second > 0 else math.inf,
     }
-    if evidence is not None:
-        numbers |= {
-            "lipschitz_sampled": evidence.lipschitz,
-            "output_sampled": evidence.output,
-            "M_sampled": evidence.second,
-            "alpha_0_sampled": 1 / (per_step * evidence.second) if evidence.second else math.inf,
-        }
+    if behavior.pointwise is not False:  # else there is no T that constants could be about
+        per_step = (target.dim**2 + 2 * facts.target_radius) * num
+        numbers |= _constants(facts, read_at(program, facts.source_radius), per_step)
+        if evidence is not None:
+            numbers |= {
+                "lipschitz_sampled": evidence.lipschitz,
+                "output_sampled": evidence.output,
+                "M_sampled": evidence.second,
+                "alpha_0_sampled": 1 / (per_step * evidence.second)
+                if evidence.second
+                else math.inf,
+            }
     known = {name: float(value) for name, value in numbers.items()}
     return {
         name: value
@@ -217,29 +234,49 @@ def _numbers(
     }
 
 
+def _constants(facts: Facts, alone: Value, per_step: float) -> dict[str, float]:
+    """Bounds, also of T for the parameters given alone, and the bound of the step size."""
+    best = facts.best
+    return {
+        "cutoff_radius": facts.vanishes_at,
+        "lipschitz_u_bound": best.du if facts.kinds.kind_u < Kind.JUMPING else math.inf,
+        "lipschitz_x_bound": best.dx if facts.kinds.kind_x < Kind.JUMPING else math.inf,
+        "lipschitz_x_at_params": alone.dx if alone.kind_x < Kind.JUMPING else math.inf,
+        "output_bound": best.norm,
+        "M_bound": facts.second,
+        "alpha_0": 1 / (per_step * facts.second) if facts.second > 0 else math.inf,
+    }
+
+
 def _notes(
-    program: Program, facts: Facts, evidence: Evidence | None, pointwise: bool
+    facts: Facts, compared: Comparison, evidence: Evidence | None, behavior: Behavior
 ) -> tuple[str, ...]:
     notes = []
+    where = f"{compared.num_points} points for {compared.num_params} choices of the parameters"
+    agree = ["points map in a batch as they do alone"] if behavior.pointwise else []
+    if behavior.derivative and behavior.rules:
+        agree.append("derivative rules of the program's own agree with its operations")
+    if agree:
+        notes.append(f"Compared at {where}, not proved: {' and '.join(agree)}.")
+    if behavior.pointwise is False:
+        notes.append(
+            "Points mapped together differ from points mapped one by one (relative difference "
+            f"{compared.batch:.2g})."
+        )
+    if compared.derivative >= _DERIVATIVE_TOLERANCE:
+        notes.append(
+            "The derivative that JAX returns differs from that of the operations (relative "
+            f"difference {compared.derivative:.2g})."
+        )
+    if evidence is not None and evidence.gradient_error > _QUOTIENT_TOLERANCE:
+        notes.append(
+            "The derivative that JAX returns differs from difference quotients (median relative "
+            f"difference {evidence.gradient_error:.2g})."
+        )
     if evidence is None:
         notes.append("Nothing was sampled: pass a key for evidence beside the inspection.")
-    else:
-        if not pointwise:
-            notes.append(
-                "Points mapped together differ from points mapped one by one (relative difference "
-                f"{evidence.batch_error:.2g}): the generator mixes the points of a batch."
-            )
-        if evidence.gradient_error > _GRADIENT_TOLERANCE:
-            notes.append(
-                "The derivative that JAX returns is not that of the function (median relative "
-                f"difference {evidence.gradient_error:.2g}): SGD does not follow the gradient of "
-                "the loss, and neither theorem is about it."
-            )
-        if not evidence.finite:
-            notes.append("Some outputs or derivatives at random parameters are not numbers.")
-    rules = sorted(program.own_derivatives - {"custom_jvp_call"})
-    if rules and (evidence is None or evidence.gradient_error > _GRADIENT_TOLERANCE):
-        notes.append(f"The program has derivative rules of its own: {', '.join(rules)}.")
+    elif not evidence.finite:
+        notes.append("Some outputs or derivatives at random parameters are not numbers.")
     if not facts.is_given:
         notes.append(
             f"No ball was given; numbers without another range are for |u| <= {facts.radius:.4g}."

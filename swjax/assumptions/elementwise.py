@@ -29,6 +29,8 @@ class Elementwise:
         curvature: largest absolute value of the second derivative on an interval.
         domain: where it is smooth: "all", "nonnegative" or "positive" arguments.
         positive: whether all values are positive.
+        turns: where the function, its derivative and its second derivative have extreme values.
+        is_wave: whether they have them at all multiples of a quarter turn.
     """
 
     value: Number
@@ -39,6 +41,8 @@ class Elementwise:
     curvature: OnInterval
     domain: str = "all"
     positive: bool = False
+    turns: tuple[tuple[float, ...], ...] = ((), (), ())
+    is_wave: bool = False
 
 
 def _guarded(function: Callable[[float], float]) -> Callable[[float], float]:
@@ -76,8 +80,13 @@ def _constant(bound: float | int) -> OnInterval:
     return lambda low, high: bound
 
 
-def _bounded(value: Number, first: Number, second: Number, bounds: tuple) -> Elementwise:
-    """A function with bounded slope and curvature on the whole line."""
+def _bounded(
+    value: Number, first: Number, second: Number, bounds: tuple, turn: float | None = None
+) -> Elementwise:
+    """A function with bounded slope and curvature on the whole line.
+
+    If it has a `turn`, its slope is largest at 0 and its curvature there and at the opposite.
+    """
     at_minus, at_plus, slope, curvature = bounds[:4]
     function = lambda t: float(value(np.asarray(t, float)))
     return Elementwise(
@@ -88,6 +97,7 @@ def _bounded(value: Number, first: Number, second: Number, bounds: tuple) -> Ele
         _constant(slope),
         _constant(curvature),
         positive=len(bounds) > 4,
+        turns=((), (), ()) if turn is None else ((), (0.0,), (-turn, turn)),
     )
 
 
@@ -113,37 +123,54 @@ SMOOTH: dict[str, Elementwise] = {
         _sech_sq,
         lambda t: -2 * np.tanh(t) * _sech_sq(t),
         (-1.0, 1.0, 1.0, 4 / (3 * math.sqrt(3))),
+        turn=math.atanh(1 / math.sqrt(3)),
     ),
     "logistic": _bounded(
         expit,
         _sigmoid_first,
         lambda t: _sigmoid_first(t) * (1 - 2 * expit(t)),
         (0.0, 1.0, 0.25, 1 / (6 * math.sqrt(3)), "positive"),
+        turn=math.log(2 + math.sqrt(3)),
     ),
-    "erf": _bounded(erf, _bell, lambda t: -2 * t * _bell(t), (-1.0, 1.0, *_erf_bounds)),
+    "erf": _bounded(
+        erf,
+        _bell,
+        lambda t: -2 * t * _bell(t),
+        (-1.0, 1.0, *_erf_bounds),
+        turn=math.sqrt(0.5),
+    ),
     "erfc": _bounded(
         erfc,
         lambda t: -_bell(t),
         lambda t: 2 * t * _bell(t),
         (2.0, 0.0, *_erf_bounds, "positive"),
+        turn=math.sqrt(0.5),
     ),
     "atan": _bounded(
         np.arctan,
         lambda t: 1 / (1 + t**2),
         lambda t: -2 * t / (1 + t**2) ** 2,
         (-math.pi / 2, math.pi / 2, 1.0, 3 * math.sqrt(3) / 8),
+        turn=1 / math.sqrt(3),
     ),
     "asinh": _bounded(
         np.arcsinh,
         lambda t: 1 / np.sqrt(1 + t**2),
         lambda t: -t / (1 + t**2) ** 1.5,
         (-math.inf, math.inf, 1.0, 2 / (3 * math.sqrt(3))),
+        turn=math.sqrt(0.5),
     ),
     "neg": _bounded(
         np.negative, lambda t: -np.ones_like(t), np.zeros_like, (math.inf, -math.inf, 1.0, 0.0)
     ),
     "sin": Elementwise(
-        np.sin, np.cos, lambda t: -np.sin(t), _wave_range, _constant(1.0), _constant(1.0)
+        np.sin,
+        np.cos,
+        lambda t: -np.sin(t),
+        _wave_range,
+        _constant(1.0),
+        _constant(1.0),
+        is_wave=True,
     ),
     "cos": Elementwise(
         np.cos,
@@ -152,6 +179,7 @@ SMOOTH: dict[str, Elementwise] = {
         _wave_range,
         _constant(1.0),
         _constant(1.0),
+        is_wave=True,
     ),
     "exp": Elementwise(
         np.exp,
@@ -186,9 +214,17 @@ SMOOTH: dict[str, Elementwise] = {
         _monotone(math.sinh, -math.inf, math.inf),
         _largest_cosh,
         _largest_sinh,
+        turns=((), (0.0,), ()),
     ),
     "cosh": Elementwise(
-        np.cosh, np.sinh, np.cosh, _cosh_range, _largest_sinh, _largest_cosh, positive=True
+        np.cosh,
+        np.sinh,
+        np.cosh,
+        _cosh_range,
+        _largest_sinh,
+        _largest_cosh,
+        positive=True,
+        turns=((0.0,), (), (0.0,)),
     ),
     "log": Elementwise(
         np.log,
@@ -268,6 +304,7 @@ def integer_power(exponent: int) -> Elementwise:
         value_range,
         zero_times(n, power(max(n - 1, 0))),
         zero_times(n * (n - 1), power(max(n - 2, 0))),
+        turns=((0.0,),) * 3,
     )
 
 

@@ -1,9 +1,7 @@
-"""Activations that choose between branches: where they bend, and whether they jump.
+"""Elementwise operations kept as expressions in the arrays they start from, with derivatives.
 
 A program such as `where(t >= 0, t, 0.01 t)` is continuous for a reason that no single operation
-shows. Elementwise operations are therefore kept as expressions in the arrays they start from. As a
-function of one variable an expression is examined numerically, in float64: its switching points
-are located, both sides compared, and its derivatives bounded on a grid.
+shows: all of it has to be looked at, as a function of `t`.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,16 +13,12 @@ import numpy as np
 
 from swjax.assumptions.elementwise import SMOOTH, Elementwise, integer_power, real_power
 
-# The grid on which an expression is examined, and the largest argument looked at.
-_GRID_SIZE = 4001
-FARTHEST = 1e3
-# How far from a switching point both sides are compared, and the differences of values and of
-# derivatives that count.
-_NEAR, _JUMP, _BEND = 1e-9, 1e-6, 1e-4
+# Halvings after which two places are neighboring numbers.
+_HALVINGS = 70
 
 
 class Jet(NamedTuple):
-    """Values and two derivatives of a function on a grid."""
+    """Values and two derivatives of a function at some places."""
 
     value: np.ndarray
     first: np.ndarray
@@ -83,7 +77,7 @@ COMPARISONS: dict[str, Callable] = {
     "eq": np.equal,
     "ne": np.not_equal,
 }
-_LOGIC: dict[str, Callable] = {
+LOGIC: dict[str, Callable] = {
     "and": np.logical_and,
     "or": np.logical_or,
     "xor": np.logical_xor,
@@ -93,7 +87,7 @@ _LOGIC: dict[str, Callable] = {
 ELEMENTWISE = (
     set(SMOOTH)
     | set(COMPARISONS)
-    | set(_LOGIC)
+    | set(LOGIC)
     | {"add", "sub", "mul", "div", "max", "min", "abs", "sign", "select_n", "square", "power"}
     | {"integer_pow"}
 )
@@ -114,7 +108,7 @@ def evaluate(expression: Expression, roots: dict[int, Jet]) -> Jet:
     done: dict[int, Jet] = {}
     with np.errstate(all="ignore"):
         for node in expression.nodes:
-            done[id(node)] = _apply(node, [done[id(e)] for e in node.arguments], roots)
+            done[id(node)] = apply_to_jets(node, [done[id(e)] for e in node.arguments], roots)
     return done[id(expression)]
 
 
@@ -127,7 +121,8 @@ def evaluate_known(
     return np.asarray(evaluate(Expression(operation, operands, parameter), roots).value)
 
 
-def _apply(node: Expression, jets: Sequence[Jet], roots: dict[int, Jet]) -> Jet:
+def apply_to_jets(node: Expression, jets: Sequence[Jet], roots: dict[int, Jet]) -> Jet:
+    """One operation on values and derivatives of its operands."""
     name = node.operation
     if name == "root":
         return roots[int(node.parameter)]
@@ -135,8 +130,8 @@ def _apply(node: Expression, jets: Sequence[Jet], roots: dict[int, Jet]) -> Jet:
         return _flat(np.asarray(node.parameter, float))
     if name in COMPARISONS:
         return _flat(COMPARISONS[name](jets[0].value, jets[1].value))
-    if name in _LOGIC:
-        return _flat(_LOGIC[name](*(jet.value.astype(bool) for jet in jets)))
+    if name in LOGIC:
+        return _flat(LOGIC[name](*(jet.value.astype(bool) for jet in jets)))
     if name in ("add", "sub"):
         sign = 1 if name == "add" else -1
         return Jet(*(p + sign * q for p, q in zip(*jets, strict=True)))
@@ -179,133 +174,31 @@ def _chain(function: Elementwise, jet: Jet) -> Jet:
     return Jet(function.value(jet.value), slope * jet.first, second)
 
 
-class Shape(NamedTuple):
-    """What an expression looks like as a function of one variable, on an interval.
-
-    Attributes:
-        low: smallest value found.
-        high: largest value found.
-        slope: largest absolute derivative found.
-        curvature: largest absolute second derivative found, away from kinks.
-        jumps: places at which both sides disagree.
-        kinks: places at which the first or second derivative has two sides.
-        resolved: whether all values and derivatives away from the switching points are numbers,
-            and the derivative changes little between neighbors on the grid: no pole was missed.
-    """
-
-    low: float
-    high: float
-    slope: float
-    curvature: float
-    jumps: tuple[float, ...]
-    kinks: tuple[float, ...]
-    resolved: bool
-
-
-def examine(expression: Expression, low: float, high: float) -> Shape:
-    """Examine an expression with one root on an interval (at most up to 1000 from zero)."""
-    (root,) = expression.roots
-    low, high = max(low, -FARTHEST), min(high, FARTHEST)
-    grid = _grid(low, high)
-    at = lambda t: evaluate(expression, {root: _variable(t)})
-    places = switching_points(expression, root, grid)
-    sides = [p + s * _NEAR * max(1.0, abs(p)) for p in places for s in (-1, 1)]
-    grid = np.concatenate([grid[~np.isin(grid, places)], sides])
-    grid = np.sort(grid[(grid >= low) & (grid <= high)])
-    jet = Jet(*(np.broadcast_to(part, grid.shape) for part in at(grid)))
-    jumps, kinks = [], []
-    for place in places:
-        step = _NEAR * max(1.0, abs(place))
-        if not low < place - step < place + step < high:
-            continue
-        two_sides = at(np.array([place - step, place + step]))
-        around = [np.broadcast_to(np.asarray(part, float), 2) for part in two_sides]
-        if abs(around[0][1] - around[0][0]) > _JUMP * (1 + abs(around[0][0])):
-            jumps.append(place)
-        elif any(abs(q - p) > _BEND * (1 + abs(p)) for p, q in around[1:]):
-            kinks.append(place)
-    return Shape(
-        float(np.min(jet.value)),
-        float(np.max(jet.value)),
-        float(np.max(np.abs(jet.first))),
-        float(np.max(np.abs(jet.second))),
-        tuple(jumps),
-        tuple(kinks),
-        _is_resolved(grid, jet),
-    )
-
-
-def jumps_between_roots(
-    expression: Expression, intervals: dict[int, tuple[float, float]]
-) -> bool | None:
-    """Whether an expression of several roots jumps, tried at random values of the other roots.
-
-    Returns:
-        `None` if a choice between branches depends on more than one root: nothing is known then.
-    """
-    rng = np.random.default_rng(0)
-    bounded = {r: (max(l, -FARTHEST), min(h, FARTHEST)) for r, (l, h) in intervals.items()}
-    for switch in expression.switches:
-        if not switch.roots:
-            continue
-        if len(switch.roots) > 1:
-            return None
-        (root,) = switch.roots
-        for place in switching_points(switch, root, _grid(*bounded[root]), [switch]):
-            others = {
-                r: _flat(rng.uniform(*bounded[r], size=64)) for r in expression.roots - {root}
-            }
-            step = _NEAR * max(1.0, abs(place))
-            left, right = (
-                evaluate(expression, others | {root: _flat(np.full(64, place + s * step))}).value
-                for s in (-1, 1)
-            )
-            if not np.all(np.abs(right - left) <= _JUMP * (1 + np.abs(left))):
-                return True
-    return False
-
-
-def switching_points(
-    expression: Expression,
-    root: int,
-    grid: np.ndarray,
-    switches: Sequence[Expression] | None = None,
-) -> list[float]:
-    """The places on a grid at which a switch changes sign, by bisection."""
-    found: set[float] = set()
-    for switch in expression.switches if switches is None else switches:
-        if switch.roots != {root}:
-            continue
-        at = lambda t, switch=switch: np.sign(evaluate(switch, {root: _variable(t)}).value)
-        signs = np.broadcast_to(at(grid), grid.shape)
-        found |= {float(t) for t in grid[signs == 0]} if np.mean(signs == 0) < 0.1 else set()
-        change = np.flatnonzero(signs[1:] * signs[:-1] < 0)
-        left, right, side = grid[change], grid[change + 1], signs[change]
-        for _ in range(70):
-            middle = (left + right) / 2
-            same = at(middle) == side
-            left, right = np.where(same, middle, left), np.where(same, right, middle)
-        found |= {float(t) for t in right}
-    return sorted(found)
-
-
-def _variable(t: np.ndarray) -> Jet:
+def variable(t: np.ndarray) -> Jet:
+    """The variable itself at given places."""
     t = np.asarray(t, float)
     return Jet(t, np.ones_like(t), np.zeros_like(t))
 
 
-def _grid(low: float, high: float) -> np.ndarray:
-    """Points of an interval: even ones, and ones that crowd around zero."""
-    even = np.linspace(low, high, _GRID_SIZE)
-    reach = max(abs(low), abs(high), 1e-6)
-    fine = reach * np.logspace(-8, 0, 400)
-    points = np.concatenate([even, fine, -fine, [0.0]])
-    return np.unique(points[(points >= low) & (points <= high)])
+def sign_changes(
+    expression: Expression, root: int, grid: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The places between points of a grid at which the sign changes, by bisection.
 
+    Args:
+        expression: of one variable.
+        root: the variable.
+        grid: increasing, (n,).
 
-def _is_resolved(grid: np.ndarray, jet: Jet) -> bool:
-    if not all(np.isfinite(np.asarray(part, float)).all() for part in jet):
-        return False
-    gaps = np.diff(grid)
-    change = gaps * np.maximum(np.abs(jet.second[1:]), np.abs(jet.second[:-1]))
-    return bool(np.max(change) <= 1 + np.max(np.abs(jet.first)))
+    Returns:
+        Neighboring numbers before and after each change, (m,) each.
+    """
+    sign = lambda t: np.sign(evaluate(expression, {root: variable(t)}).value)
+    signs = np.broadcast_to(sign(grid), grid.shape)
+    change = np.flatnonzero(signs[1:] != signs[:-1])
+    left, right, side = grid[change], grid[change + 1], signs[change]
+    for _ in range(_HALVINGS):
+        middle = (left + right) / 2
+        same = sign(middle) == side
+        left, right = np.where(same, middle, left), np.where(same, right, middle)
+    return left, right

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal
 
+from swjax.assumptions.activations import FARTHEST, examine, jumps_between_roots
 from swjax.assumptions.bounds import (
     Kind,
     Value,
@@ -24,30 +25,11 @@ from swjax.assumptions.bounds import (
     repeated,
     unknown,
 )
-from swjax.assumptions.expressions import (
-    ELEMENTWISE,
-    FARTHEST,
-    Expression,
-    evaluate_known,
-    examine,
-    jumps_between_roots,
-)
-from swjax.assumptions.program import Program
+from swjax.assumptions.expressions import ELEMENTWISE, Expression, evaluate_known
+from swjax.assumptions.program import CALLS, Program
 from swjax.assumptions.rules import IDENTITIES, RULES, elementwise
 from swjax.assumptions.softmax import recognized, remember
 
-# Primitives that call another program, and the parameter that holds it.
-_CALLS = {
-    "jit": "jaxpr",
-    "pjit": "jaxpr",
-    "closed_call": "call_jaxpr",
-    "core_call": "call_jaxpr",
-    "custom_jvp_call": "call_jaxpr",
-    "custom_vjp_call": "call_jaxpr",
-    "checkpoint": "jaxpr",
-    "remat2": "jaxpr",
-    "custom_lin": "jaxpr",
-}
 # Elementwise operations that JAX spells differently from the table.
 _SPELLING = {"pow": "power", "add_any": "add"}
 _LONGEST_LOOP = 2000
@@ -131,8 +113,8 @@ class _Reader:
     def _apply(self, equation: Any, parts: list[Value]) -> list[Value]:
         name, params = equation.primitive.name, equation.params
         shapes = [v.aval.shape for v in equation.outvars]
-        if name in _CALLS and _CALLS[name] in params:
-            return self._call(params[_CALLS[name]], parts)
+        if name in CALLS and CALLS[name] in params:
+            return self._call(params[CALLS[name]], parts)
         if name in ("scan", "while", "cond"):
             return getattr(self, f"_{name}")(params, parts, shapes)
         if name in IDENTITIES and parts[0].constant is None and not _makes_integers(equation):

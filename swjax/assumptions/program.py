@@ -8,6 +8,18 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr
 from jaxtyping import Array, PyTree
 
+# Primitives that call another program, and the parameter that holds it.
+CALLS = {
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "core_call": "call_jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+    "checkpoint": "jaxpr",
+    "remat2": "jaxpr",
+    "custom_lin": "jaxpr",
+}
 # Operations whose derivative in JAX need not be that of the function.
 _OWN_DERIVATIVE = {"stop_gradient", "custom_jvp_call", "custom_vjp_call"}
 
@@ -34,21 +46,27 @@ def trace(apply: Callable[..., Array], params: PyTree, dim: int) -> Program:
     point = jax.ShapeDtypeStruct((1, dim), jnp.zeros(()).dtype)
     program = lambda *inputs: apply(jax.tree.unflatten(structure, inputs[:-1]), inputs[-1])
     closed = jax.make_jaxpr(program)(*leaves, point)
-    operations: set[str] = set()
-    _collect(closed.jaxpr, operations)
     return Program(
         closed,
         [jnp.asarray(leaf) for leaf in leaves],
         point.shape,
-        frozenset(operations & _OWN_DERIVATIVE),
+        own_derivatives_in(operations_in(closed.jaxpr)),
     )
 
 
-def _collect(jaxpr: Any, found: set[str]) -> None:
+def own_derivatives_in(operations: set[str]) -> frozenset[str]:
+    """Those of the operations that have derivative rules of their own."""
+    return frozenset(operations & _OWN_DERIVATIVE)
+
+
+def operations_in(jaxpr: Any) -> set[str]:
+    """The names of all operations of a program and of the programs that it calls."""
+    found = set()
     for equation in jaxpr.eqns:
         found.add(equation.primitive.name)
         for inner in jax.tree.leaves(
             list(equation.params.values()), is_leaf=lambda p: hasattr(p, "eqns")
         ):
             if hasattr(inner, "eqns"):
-                _collect(getattr(inner, "jaxpr", inner), found)
+                found |= operations_in(getattr(inner, "jaxpr", inner))
+    return found

@@ -31,7 +31,8 @@ class Assumption:
         name: "A1" to "A7", as numbered in Tanguy (TMLR 2023).
         verdict: "holds", "holds on the ball", "holds only with the cut-off", "fails" or "unknown".
         basis: what the verdict rests on: a proof by inspection of the program, numerical
-            examination of activations, samples, or what the measures declare.
+            examination of activations, comparisons of mapped points, samples, or what the measures
+            declare.
         reason: why.
     """
 

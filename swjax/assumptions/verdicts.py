@@ -1,14 +1,19 @@
 """From what was read off a program and two measures to the verdicts on A1 to A7."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from swjax.assumptions.bounds import Kind, Value, times
 from swjax.assumptions.report import CUTOFF, FAILS, HOLDS, ON_BALL, UNKNOWN, Assumption, Theorem
 
-_INSPECTED = "proved by inspection of the program"
-_EXAMINED = "inspection, with activations examined numerically on a grid"
+_INSPECTED = "proved by inspection of the program for one point"
+_ONE_POINT = "inspection of the program for one point; batches could not be compared"
+_EXAMINED = "inspection of the program for one point, with activations examined numerically"
+_COMPARED = "points mapped together and one by one"
 _DECLARED = "declared by the measures"
+_MIXES = "Points of a batch influence each other: T is no function of (u, x)."
+# The assumptions about T. The others are about the laws.
+_ABOUT_T = ("A1", "A2", "A4", "A5", "A7")
 
 
 @dataclass(frozen=True)
@@ -66,15 +71,30 @@ class Facts:
         return bound_of_second(self.best)
 
 
+@dataclass(frozen=True)
+class Behavior:
+    """What the generator does beside mapping one point; `None` where it could not be compared.
+
+    Attributes:
+        pointwise: whether points map in a batch as they do alone.
+        derivative: whether the derivative that JAX returns is that of the function.
+        rules: names of operations with derivative rules of their own.
+    """
+
+    pointwise: bool | None
+    derivative: bool | None
+    rules: tuple[str, ...]
+
+
 def bound_of_second(value: Value) -> float:
     """A bound of the second derivatives in u of all T_i and T_i T_j."""
     return max(value.duu, 2 * times(value.norm, value.duu) + 2 * times(value.du, value.du))
 
 
-def all_assumptions(facts: Facts) -> tuple[Assumption, ...]:
+def all_assumptions(facts: Facts, behavior: Behavior) -> tuple[Assumption, ...]:
     """The verdicts on A1 to A7."""
     lipschitz = _lipschitz(facts)
-    return (
+    assumptions = (
         _pieces(facts),
         lipschitz,
         _compact(facts),
@@ -83,10 +103,25 @@ def all_assumptions(facts: Facts) -> tuple[Assumption, ...]:
         _discrete(facts),
         _path_differentiable(facts),
     )
+    return tuple(_for_batches(a, behavior.pointwise) for a in assumptions)
+
+
+def _for_batches(assumption: Assumption, pointwise: bool | None) -> Assumption:
+    """The verdict on the program for one point, as one on what is trained: it maps batches."""
+    if pointwise or assumption.name not in _ABOUT_T:
+        return assumption
+    if pointwise is False:
+        return Assumption(assumption.name, FAILS, _COMPARED, _MIXES)
+    return replace(assumption, basis=_ONE_POINT) if assumption.basis else assumption
 
 
 def _basis(value: Value, *what: str) -> str:
     return _EXAMINED if value.numerical & set(what) else _INSPECTED
+
+
+def _about(value: Value) -> str:
+    """The word before a number that does not follow from proofs alone."""
+    return "about " if "bounds" in value.numerical else ""
 
 
 def _because(value: Value) -> str:
@@ -135,7 +170,10 @@ def _lipschitz(facts: Facts) -> Assumption:
     basis = _basis(best, "kind", "bounds")
     if facts.is_global and finite_x:
         points = " (x takes finitely many values)" if facts.source_is_discrete else ""
-        reason = f"Lipschitz constants at most {best.du:.4g} in u and {best.dx:.4g} in x{points}."
+        reason = (
+            f"Lipschitz constants at most {_about(best)}{best.du:.4g} in u and {best.dx:.4g} in "
+            f"x{points}."
+        )
         if not math.isfinite(facts.everywhere.du):
             reason = f"T vanishes for |u| >= {facts.vanishes_at:.4g}. {reason}"
         return Assumption("A2", HOLDS, basis, reason)
@@ -147,8 +185,8 @@ def _lipschitz(facts: Facts) -> Assumption:
         )
         return Assumption("A2", CUTOFF, basis, reason)
     number = (
-        f"Lipschitz constants at most {value.du:.4g} in u and {value.dx:.4g} in x for |u| <= "
-        f"{facts.radius:.4g} and x in the support of the source."
+        f"Lipschitz constants at most {_about(value)}{value.du:.4g} in u and {value.dx:.4g} in x "
+        f"for |u| <= {facts.radius:.4g} and x in the support of the source."
     )
     if not math.isfinite(value.du):
         number = "The Lipschitz constant on bounded sets is finite; no useful bound is known."
@@ -174,21 +212,23 @@ def _growth(facts: Facts, lipschitz: Assumption) -> Assumption:
         return Assumption("A4", UNKNOWN, "", "It would follow from A2.")
     if bounded:
         norm = facts.everywhere.norm if facts.inside is None else facts.inside.norm
-        reason = f"T is bounded: |T| <= {min(norm, facts.everywhere.norm):.4g}."
+        least = min(norm, facts.everywhere.norm)
+        reason = f"T is bounded: |T| <= {_about(facts.best)}{least:.4g}."
         return Assumption("A4", HOLDS, _basis(facts.best, "bounds"), reason)
     if lipschitz.verdict == HOLDS and facts.order <= 2:
         reason = "From A2: |T(u, x)| <= |T(0, x)| + L |u|, and |T(0, x)| <= |T(0, 0)| + L |x|."
         return Assumption("A4", HOLDS, lipschitz.basis, reason)
     value = facts.ball
+    basis = _basis(value, "kind", "bounds")
     if math.isinf(facts.source_radius) and not math.isfinite(min(value.norm, value.dx)):
         reason = "T is bounded on bounded sets, but the source is not one."
-        return Assumption("A4", CUTOFF, _INSPECTED, reason)
+        return Assumption("A4", CUTOFF, basis, reason)
     reason = "T is bounded on bounded sets."
     if facts.order > 2:
         reason += f" For p = {facts.order:g} it may grow like |u|^(1/(p - 1)) only."
     if facts.is_given:
-        return Assumption("A4", ON_BALL, _INSPECTED, reason)
-    return Assumption("A4", CUTOFF, _INSPECTED, reason)
+        return Assumption("A4", ON_BALL, basis, reason)
+    return Assumption("A4", CUTOFF, basis, reason)
 
 
 def _second_derivatives(facts: Facts) -> Assumption:
@@ -199,8 +239,10 @@ def _second_derivatives(facts: Facts) -> Assumption:
     if math.isfinite(bound_of_second(facts.everywhere)) or math.isfinite(facts.vanishes_at):
         if math.isfinite(bound_of_second(facts.everywhere)):
             second = bound_of_second(facts.everywhere)
-        return Assumption("A5", HOLDS, basis, f"M = {second:.4g} for all u.")
-    number = f"M = {bound_of_second(facts.ball):.4g} for |u| <= {facts.radius:.4g}."
+        return Assumption("A5", HOLDS, basis, f"M = {_about(value)}{second:.4g} for all u.")
+    number = (
+        f"M = {_about(facts.ball)}{bound_of_second(facts.ball):.4g} for |u| <= {facts.radius:.4g}."
+    )
     if not math.isfinite(bound_of_second(facts.ball)):
         number = "M is finite on bounded sets; no useful bound is known."
     if math.isinf(facts.source_radius) and not math.isfinite(bound_of_second(facts.ball)):
@@ -221,14 +263,14 @@ def _discrete(facts: Facts) -> Assumption:
 
 
 def both_theorems(
-    assumptions: tuple[Assumption, ...], facts: Facts, acts_pointwise: bool
+    assumptions: tuple[Assumption, ...], facts: Facts, behavior: Behavior
 ) -> tuple[Theorem, Theorem]:
     """The verdicts on the theorems of Tanguy (TMLR 2023)."""
-    verdict = {a.name: a.verdict for a in assumptions}
-    if not acts_pointwise:
-        reason = "Points of a batch influence each other: T is no function of (u, x)."
-        first, second = (Theorem(f"Theorem {i}", "does not apply", reason) for i in (1, 2))
+    barred = _barred(behavior)
+    if barred is not None:
+        first, second = (Theorem(f"Theorem {i}", *barred) for i in (1, 2))
         return first, second
+    verdict = {a.name: a.verdict for a in assumptions}
     step = "The start needs a law with a density, and the step size must be below alpha_0."
     paths = _theorem("Theorem 1", verdict, ("A1", "A2", "A3", "A4", "A5"), facts, on_ball=False)
     noised = "The noise needs a density (a Gaussian has one) and a level above zero."
@@ -241,6 +283,25 @@ def both_theorems(
             reason = f"{reason} {conditions[theorem.name]}".strip()
         theorems.append(Theorem(theorem.name, theorem.verdict, reason))
     return theorems[0], theorems[1]
+
+
+def _barred(behavior: Behavior) -> tuple[str, str] | None:
+    """The verdict on any theorem, with the reason, where SGD is not that of a function T."""
+    if behavior.pointwise is False:
+        return "does not apply", _MIXES
+    rules = f" The program contains {', '.join(behavior.rules)}." if behavior.rules else ""
+    if behavior.derivative is False:
+        reason = (
+            "The derivative that JAX returns is not that of T: SGD does not follow the gradient of "
+            f"the loss.{rules}"
+        )
+        return "does not apply", reason
+    if behavior.pointwise is None:
+        return "unknown", "Whether points of a batch influence each other could not be compared."
+    if behavior.derivative is None:
+        reason = "It is not settled whether the derivative that JAX returns is that of T."
+        return "unknown", f"{reason}{rules}"
+    return None
 
 
 def _list(names: list[str], verb: str) -> str:
