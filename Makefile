@@ -9,10 +9,13 @@ STUDY  ?= configs/translation.yaml configs/flow_digits_short.yaml
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test test-slow lint format bench docs clean
+# What depends on the passes of XLA, which the other targets switch off.
+COMPILED := $(addprefix tests/test_,sorting.py wasserstein1d.py sliced_values.py sliced_derivatives.py gpu.py)
+
+.PHONY: help install sweep test test-slow test-optimized lint format bench docs clean
 
 help:  ## List the targets.
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 install: $(STAMP)  ## Create the virtual environment and install swjax with its extras.
 
@@ -32,8 +35,11 @@ sweep: $(STAMP)  ## The main job: run the default studies (or STUDY=configs/....
 test: $(STAMP)  ## All fast tests.
 	@$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) -q
 
-test-slow: $(STAMP)  ## The tests and studies that take minutes.
+test-slow: $(STAMP)  ## The other tests and studies, of seconds to minutes each.
 	@$(BIN)/python -m pytest -m slow -n $(WORKERS) -q
+
+test-optimized: $(STAMP)  ## The fast tests of values and derivatives, compiled as users compile.
+	@SWJAX_TEST_XLA=default $(BIN)/python -m pytest -m "not slow" -n $(WORKERS) -q $(COMPILED)
 
 lint: $(STAMP)  ## Formatting, lint and static types.
 	@$(BIN)/ruff format --check .

@@ -19,10 +19,12 @@ if jaxlib.__version__.startswith("0.10."):  # 0.11.2 was seen to crash while it 
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault("MPLBACKEND", "Agg")
-# Most of the time goes into compiling small programs once: do not polish their machine code.
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
-).strip()
+# Most of the time goes into compiling small programs once: do not polish their machine code. What
+# users get is tested with SWJAX_TEST_XLA=default, by `make test-optimized`.
+if os.environ.get("SWJAX_TEST_XLA") != "default":
+    os.environ["XLA_FLAGS"] = (
+        os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
+    ).strip()
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
