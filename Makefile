@@ -1,4 +1,4 @@
-# Every target sets up what it needs: a machine with Python >= 3.11, pip and venv is enough.
+# Every target sets up what it needs: a machine with Python 3.11 to 3.13, pip and venv is enough.
 #   make test PYTHON=python3.12     uses that interpreter, in an environment of its own (.venv-python3.12)
 
 PYTHON ?= python3
@@ -20,7 +20,7 @@ help:  ## List the targets.
 install: $(STAMP)  ## Create the virtual environment and install swjax with its extras.
 
 $(STAMP): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
 	  { echo "swjax needs Python 3.11 to 3.13; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Use make PYTHON=python3.12 ..."; exit 2; }
 	@echo "Setting up $(VENV) (once; about half a minute)"
 	@$(PYTHON) -m venv $(VENV)

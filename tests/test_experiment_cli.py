@@ -1,5 +1,7 @@
 """The command line: what it prints, what it returns, and one clear message for every mistake."""
 
+import errno
+import importlib
 import json
 import os
 import subprocess
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from experiment_studies import flow, flow_data
+from rich.console import Console
 
 from swjax import experiment
 from swjax.experiment import cli
@@ -15,6 +18,7 @@ from swjax.experiment import sweep as sweep_module
 from swjax.experiment.store import RunFolder
 from swjax.experiment.strict_yaml import write_yaml
 from swjax.experiment.study import read_study
+from swjax.experiment.tables import verdict_table
 
 ROOT = Path(__file__).parent.parent
 
@@ -147,6 +151,168 @@ def test_list_shows_studies_and_marks_invalid_ones(capsys):
     assert "configs/small.yaml" in printed
     assert "invalid" in printed
     assert "There is no folder runs/ here." in printed
+
+
+def test_what_a_user_writes_is_no_markup(capsys):
+    name, question = "runs/spé [red] x/[/b] run", "question='[/x] In [a, b] :bug: does it?'"
+    assert swjax("check", "configs/small.yaml", question) == 0
+    assert "small: [/x] In [a, b] :bug: does it?" in capsys.readouterr().out
+    words = ["repetitions=4", "arms={a: {kind: sgd}, b: {kind: sgd}}", "scheme=null", question]
+    assert swjax("run", "configs/small.yaml", *words, "--output", name) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{name}\n")
+    assert f"Report: {name}/report.html" in printed
+    assert swjax("list", "runs") == 0
+    assert name in capsys.readouterr().out
+
+
+def fake_run(folder, **manifest):
+    """A run folder as `swjax list` reads it."""
+    folder = Path(folder)
+    folder.mkdir(parents=True)
+    (folder / "study.yaml").write_text(write_yaml(flow_data("name=small")))
+    started = {"started": "2031-02-03T04:05:06+00:00"}
+    (folder / "manifest.json").write_text(json.dumps({"sessions": [started], **manifest}))
+    verdicts = {"holds": 12, "fails": 0, "undecided": 1}
+    (folder / "summary.json").write_text(json.dumps({"verdicts": verdicts}))
+    return folder
+
+
+def test_list_shows_runs_in_folders_and_those_that_cannot_be_read(capsys):
+    fake_run("runs/grid/a", status="interrupted", num_cells=3)
+    fake_run("runs/grid/a/figures/none")
+    (fake_run("runs/broken") / "manifest.json").write_text("{")
+    (fake_run("runs/list") / "summary.json").write_text("[]")
+    fake_run("runs/1/2/3/4")
+    fake_run("runs/1/2/3/deep/4")
+    assert swjax("list", "runs") == 0
+    rows = {line.split()[1]: line for line in capsys.readouterr().out.splitlines() if "│" in line}
+    assert "interrupted" in rows["runs/grid/a"]
+    assert "0/3" in rows["runs/grid/a"]
+    assert "2031-02-03" in rows["runs/grid/a"]
+    assert "12 holds, 1 undecided" in rows["runs/grid/a"]
+    assert "invalid" in rows["runs/broken"]
+    assert "invalid" in rows["runs/list"]
+    assert {"runs/grid/a", "runs/broken", "runs/list", "runs/1/2/3/4"} <= rows.keys()
+    assert not any("none" in name or "deep" in name for name in rows)
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_list_fits_the_terminal(width, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    for name in ("one", "a_study_with_a_name_that_is_rather_long_for_a_terminal"):
+        fake_run(f"runs/{name}", status="interrupted", num_cells=3)
+    assert swjax("list") == 0
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= width
+    assert "runs/one" in printed
+    assert "configs/small.yaml" in printed
+    for whole in ("interrupted", "0/3", "2031-02-03", "flow", "undecided"):
+        assert whole in printed
+    if width < 72:
+        assert "\n  interrupted, 0/3, 2031-02-03" in printed
+
+
+def test_mistakes_in_several_studies_are_named_at_once(capsys):
+    Path("configs/other.yaml").write_text(write_yaml(flow_data("name=other")))
+    for command in ("run", "check"):
+        assert swjax(command, "configs/small.yaml", "configs/other.yaml", "seed=x") == 2
+        shown = capsys.readouterr().err
+        assert "configs/small.yaml: 1 problem" in shown
+        assert "configs/other.yaml: 1 problem" in shown
+
+
+def test_check_goes_on_after_a_study_that_cannot_be_built(capsys):
+    bad = flow_data("name=bad", "target.shift=[1.0]")
+    Path("configs/bad.yaml").write_text(write_yaml(bad))
+    assert swjax("check", "configs/bad.yaml", "configs/small.yaml") == 2
+    shown = capsys.readouterr()
+    assert "bad: 1 problem" in shown.err
+    assert "3 cells, 35 steps" in shown.out
+
+
+def test_strict_is_not_content_with_a_run_that_is_not_complete(capsys):
+    words = ["repetitions=4", "expect.tolerance=5", "target.num_atoms=3", "source.num_atoms=3"]
+    assert swjax("run", "configs/small.yaml", *words, "--quiet", "--strict") == 0
+    next(Path("runs/small/cells").iterdir()).unlink()
+    assert swjax("report", "runs/small") == 0
+    assert "no verdict yet: incomplete" in capsys.readouterr().out
+    assert swjax("report", "runs/small", "--strict") == 1
+
+
+def test_a_ball_claim_reads_at_most(capsys):
+    summary = {"study": "balls", "kind": "training", "status": "done"}
+    norm = {"claim": "norms stay", "estimate": 2.08, "low": 2.08, "high": 2.08, "expected": 10.0}
+    norm |= {"tolerance": 4.768e-06, "verdict": "holds", "note": ""}
+    nothing = norm | {"estimate": None, "low": None, "high": None, "note": "No run stayed finite."}
+    Console(width=120).print(verdict_table([summary | {"claims": [norm, nothing]}]))
+    printed = capsys.readouterr().out
+    assert "2.08, expected at most 10 up to rounding" in printed
+    assert "No run stayed finite. " in printed
+    assert "[" not in printed
+
+
+def test_a_full_disk_gives_one_line_and_exit_code_2(capsys, monkeypatch):
+    def full(folder):
+        raise OSError(errno.ENOSPC, "No space left on device", f"{folder}/report.html")
+
+    monkeypatch.setattr(sweep_module, "write_report", full)
+    assert swjax("run", "configs/small.yaml", "repetitions=4", "--quiet") == 2
+    err = capsys.readouterr().err
+    assert err == "swjax: runs/small/report.html: No space left on device\n"
+
+
+def test_too_little_memory_gives_one_line_and_exit_code_2(capsys):
+    assert swjax("check", "configs/small.yaml", "loss.batch_size=100000000000000") == 2
+    err = capsys.readouterr().err
+    assert err.startswith("swjax: not enough memory for so many repetitions")
+    assert err.count("\n") == 1
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch):
+    def faulty(study):
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(sweep_module, "build", faulty)
+    with pytest.raises(RuntimeError, match="a fault"):
+        swjax("run", "configs/small.yaml")
+
+
+def test_a_closed_pipe_ends_the_command_quietly():
+    reader, writer = os.pipe()
+    os.close(reader)
+    code = "import sys; from swjax.experiment.cli import main; sys.exit(main(['list']))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert done.returncode == 141
+    assert done.stderr == b""
+
+
+def test_a_script_with_changed_values_leaves_the_figures_of_the_project_alone(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "experiments"))
+    monkeypatch.setattr(sys, "argv", ["experiments/some_claim.py"])
+    script = importlib.import_module("_claim")
+    assert script.suffix() == ""
+    saved = []
+    monkeypatch.setattr(script._script, "save", lambda ax, folder: saved.append(folder))
+    script.save(None)
+    for words in (["seed=1"], ["seed=2"]):
+        monkeypatch.setattr(sys, "argv", ["experiments/some_claim.py", *words])
+        script.save(None)
+    project, first, second = saved
+    assert project == ROOT / "experiments" / "figures"
+    assert first.parent == second.parent == ROOT / "runs"
+    assert first != second
+    monkeypatch.setattr(sys, "argv", ["experiments/some_claim.py", "sed=1"])
+    with pytest.raises(SystemExit) as caught:
+        script.run_study("translation")
+    assert caught.value.code == 2
 
 
 @pytest.mark.parametrize(

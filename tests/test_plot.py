@@ -507,3 +507,88 @@ def test_colors_of_step_sizes_darken_steadily_for_everybody(deficiency):
     colors = _style.sequential_colors(7)
     lightness = [lab(color, _SIMULATIONS[deficiency])[0] for color in colors]
     assert (np.diff(lightness) < -3).all()
+
+
+# --- runs that diverged ---------------------------------------------------------------------------
+
+
+def diverged_results(arms=("sgd",)):
+    """Results in which no run stayed finite."""
+    values = np.full((len(arms), 4, 32, 9), np.nan)
+    values[..., 0], values[..., 1] = 0.0, 1e9
+    names = ("distance", "loss", "sample_loss", "max_norm", "residual", "critical_distance")
+    return plot.as_results(
+        STEPS,
+        TIMES,
+        arms=arms,
+        **dict.fromkeys(names, values),
+        goldstein=values[..., 2],
+        path=np.stack([values, values], axis=-1),
+        diverged_at=np.full(values.shape[:3], 7),
+        flow_path=np.stack([0 * TIMES, TIMES], axis=-1),
+        flow_loss=np.exp(-TIMES),
+        flow_error=1e-6,
+    )
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        plot.order_plot,
+        plot.paths_against_flow,
+        plot.paths_in_plane,
+        plot.loss_against_time,
+        plot.fluctuation_constant,
+        plot.norms_in_ball,
+        plot.critical_quantiles,
+        plot.residual_distribution,
+        plot.distance_over_time,
+    ],
+)
+def test_results_in_which_every_run_diverged_are_drawn_too(draw):
+    ax = draw(diverged_results())
+    ax.figure.draw_without_rendering()
+
+
+def test_a_figure_without_anything_to_show_says_so():
+    results = diverged_results(("plain", "noised"))
+    for draw in (plot.order_plot, plot.critical_quantiles, plot.distance_over_time):
+        (said,) = draw(results, arm="plain").texts
+        assert said.get_text() == "No run stayed finite."
+    said = [text.get_text() for text in plot.paired_differences(results).texts]
+    assert "No pair of runs stayed finite." in said
+    assert said.count("no finite pairs") == 4
+
+
+def test_diverged_runs_do_not_stretch_the_axis_of_the_norms():
+    results = flow_results(diverged=3, arms=("small", "free"))
+    results["max_norm"][1, 0, :3, 2] = 1e9
+    ax = plot.norms_in_ball(results, radii={"small": 1.5, "free": None})
+    finite = results["max_norm"].where(results["diverged_at"] < 0)
+    np.testing.assert_allclose(ax.get_ylim(), (0, 1.1 * max(1.5, float(finite.max()))))
+    assert ax.get_title(loc="left") == "runs that diverged may leave the axis"
+    assert max(np.max(line.get_ydata()) for line in ax.get_lines()) == 1e9
+
+
+def test_radii_are_those_that_the_results_name():
+    results = flow_results(arms=("small", "free"))
+    results.attrs["radius"] = "[1.5, null]"
+    named = plot.norms_in_ball(results)
+    given = plot.norms_in_ball(results, radii={"small": 1.5, "free": None})
+    assert lines(named).keys() == lines(given).keys()
+    results.attrs["radius"] = "[1.5]"
+    with pytest.raises(ValueError, match="note 1 radii for 2 arms"):
+        plot.norms_in_ball(results)
+
+
+def test_means_that_are_known_better_are_drawn_as_they_are_given():
+    rows = np.array([[0.3, 0.2, 0.4], [0.5, 0.4, 0.7], [0.1, 0.0, 0.2], [0.6, 0.5, 0.7]])
+    ax = plot.fluctuation_constant(flow_results(), measured=rows)
+    np.testing.assert_allclose(bars(ax), [STEPS, *rows.T])
+
+
+def test_the_axis_of_the_loss_says_what_the_results_say_it_is():
+    results = flow_results()
+    assert plot.loss_against_time(results).get_ylabel() == r"loss  $F(u_\alpha(s))$"
+    results["loss"].attrs["symbol"] = r"F(u) - \min F"
+    assert plot.loss_against_time(results).get_ylabel() == r"loss  $F(u) - \min F$"

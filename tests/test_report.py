@@ -2,12 +2,20 @@ import json
 import re
 from html.parser import HTMLParser
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
 
+from swjax import plot
+from swjax.experiment import report_flow
+from swjax.experiment.claims_closed_form import closed_form_claims
 from swjax.experiment.diagnoses import diagnoses
+from swjax.experiment.distances import run_distances
+from swjax.experiment.order_claim import judged_order
 from swjax.experiment.report import write_report
+from swjax.experiment.report_claims import claims_of
+from swjax.experiment.report_figures import draw_figure
 from swjax.experiment.report_html import decimals_of, interval, number, tag, with_interval
 from swjax.experiment.report_verdict import sentence, verdict_block
 from swjax.experiment.results import cell_dataset, combine, flow_times
@@ -34,6 +42,7 @@ FLOW = {
     "record": {"num_times": 10},
     "expect": {"order": 0.5, "tolerance": 0.2},
 }
+EXCESS = {"loss": {"kind": "closed_form"}}
 TRAINING = {
     **{k: v for k, v in FLOW.items() if k not in ("scheme", "reference", "expect")},
     "kind": "training",
@@ -58,8 +67,13 @@ CLAIM = {
 }
 
 
-def make_run(path, data, *, cells=None, diverged=0, summary=None, status="done", flow=None):
-    """A run folder as a sweep leaves it, with made-up results."""
+def make_run(
+    path, data, *, cells=None, diverged=0, summary=None, status="done", flow=None, everywhere=False
+):
+    """A run folder as a sweep leaves it, with made-up results.
+
+    So many runs diverged at the largest step size, or everywhere.
+    """
     study = parse_study(data)
     folder = RunFolder(path)
     rng = np.random.default_rng(0)
@@ -78,7 +92,7 @@ def make_run(path, data, *, cells=None, diverged=0, summary=None, status="done",
                 records["distance"] = np.sqrt(size * times) * noise
             records = {name: values.astype(np.float32) for name, values in records.items()}
             diverged_at = np.full(shape[0], -1, np.int32)
-            if size == max(study.step_sizes):
+            if everywhere or size == max(study.step_sizes):
                 diverged_at[:diverged] = 7
                 for values in records.values():
                     values[:diverged, 5:] = np.nan
@@ -103,6 +117,12 @@ def make_run(path, data, *, cells=None, diverged=0, summary=None, status="done",
         folder.update_manifest(status=status, machine=machine, sessions=[session])
         write_json(folder.path / "summary.json", {"claims": [CLAIM], **(summary or {})})
     return folder.path
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
 
 
 class Page(HTMLParser):
@@ -233,6 +253,103 @@ def test_an_unfinished_run_says_so_and_judges_nothing(tmp_path):
     assert page.text.count("not run yet") == 1
 
 
+@pytest.mark.parametrize(("status", "said"), [("running", "stopped"), ("done", "incomplete")])
+def test_an_unfinished_run_says_what_became_of_it(tmp_path, status, said):
+    run = make_run(tmp_path / "run", FLOW, cells=2, summary={"claims": []}, status=status)
+    assert f"Not finished ({said}): 2 of 3 cells" in Page(write_report(run)).text
+
+
+def test_a_run_of_which_nothing_stayed_finite_has_a_report_too(tmp_path):
+    run = make_run(tmp_path / "run", FLOW, diverged=16, everywhere=True)
+    page = Page(write_report(run))
+    assert page.tags.count("svg") == 4
+    assert "could not be drawn" not in page.text
+    assert page.text.count(" 16 16 – –") == 3  # repetitions, diverged, nothing measured
+
+
+def test_a_figure_that_fails_costs_neither_the_others_nor_the_report(tmp_path, monkeypatch):
+    def fails(*arguments, **options):
+        raise ValueError("no <such> axis")
+
+    monkeypatch.setattr(plot, "order_plot", fails)
+    run = make_run(tmp_path / "run", FLOW)
+    page = Page(write_report(run))
+    assert "This figure could not be drawn: no &lt;such&gt; axis" in page.html
+    assert {path.stem for path in (run / "figures").iterdir()} == {"paths", "fluctuation", "loss"}
+    monkeypatch.setattr(report_flow, "closed_form_claims", fails)
+    page = Page(write_report(run))
+    assert page.text.count("This figure could not be drawn: no <such> axis") == 2
+    assert page.tags.count("svg") == 1  # the distance; what follows the fluctuation is not made
+
+
+def test_the_fluctuation_is_drawn_as_it_is_judged(flow_run):
+    folder = RunFolder(flow_run)
+    study, dataset = folder.study(), combine(folder, folder.study())
+    rows = closed_form_claims(study, dataset)[1]
+    rows = [row for row in rows if row["measurement"] == report_flow.SQUARES]
+    ax = draw_figure(study, dataset, "fluctuation")
+    assert ax.get_ylabel().endswith(f"at $s$ = {rows[0]['time']:.3g}")
+    points, _, (sticks,) = ax.containers[0].lines
+    places, heights = points.get_data(orig=False)
+    np.testing.assert_allclose(places, [row["step_size"] for row in rows])
+    np.testing.assert_allclose(heights, [row["estimate"] for row in rows])
+    ends = [segment[:, 1] for segment in sticks.get_segments()]
+    np.testing.assert_allclose(ends, [[row["low"], row["high"]] for row in rows])
+
+
+def test_a_loss_above_its_minimum_is_called_so_wherever_it_is_shown(tmp_path):
+    run = make_run(tmp_path / "run", FLOW | {"record": FLOW["record"] | EXCESS})
+    page = Page(write_report(run))
+    assert "Shown: F(u) - min F, the expected loss above its minimum." in page.text
+    assert "mean final F(u) - min F" in page.text
+    folder = RunFolder(run)
+    dataset = combine(folder, folder.study())
+    assert dataset["loss"].attrs["long_name"].startswith("F(u) - min F")
+    ax = draw_figure(folder.study(), dataset, "loss")
+    assert ax.get_ylabel() == r"loss  $F(u_\alpha(s)) - \min F$"
+
+
+def test_figures_are_drawn_by_name_as_in_the_report(flow_run):
+    folder = RunFolder(flow_run)
+    study, dataset = folder.study(), combine(folder, folder.study())
+    order = judged_order(study, run_distances(study, dataset).values.sel(arm="sgd"))
+    for name in (None, "order", "order_plot"):
+        shown = [text.get_text() for text in draw_figure(study, dataset, name).get_legend().texts]
+        assert any(text.startswith(f"fitted order {order.slope:.3f}, 95 %") for text in shown)
+        assert "order 0.5, for comparison" in shown
+    ax = plt.subplots()[1]
+    assert draw_figure(study, dataset, "order", ax=ax, expected=None) is ax
+    assert not any("comparison" in text.get_text() for text in ax.get_legend().texts)
+    assert draw_figure(study, dataset, "norms_in_ball").get_ylim()[0] == 0  # not in the report
+    with pytest.raises(ValueError, match="no figure 'nope'; this study has order, paths") as caught:
+        draw_figure(study, dataset, "nope")
+    assert "loss_against_time" in str(caught.value)
+    assert "as_results" not in str(caught.value)
+    with pytest.raises(ValueError, match="no arm 'x' in the study; there are sgd"):
+        draw_figure(study, dataset, arm="x")
+
+
+def test_figures_of_one_arm_are_of_the_first_by_default(tmp_path):
+    arms = {"still": {"kind": "sgd"}, "noised": {"kind": "noised_sgd", "noise_std": 0.5}}
+    data = {k: v for k, v in FLOW.items() if k != "scheme"} | {"arms": arms}
+    folder = RunFolder(make_run(tmp_path / "run", data, diverged=3))
+    study, dataset = folder.study(), combine(folder, folder.study())
+    dataset["distance"][1] = 2 * dataset["distance"][0]
+    lines = lambda ax: [line.get_ydata() for line in ax.get_lines() if len(line.get_ydata()) == 10]
+    first, second = (
+        lines(draw_figure(study, dataset, "paths", arm=arm)) for arm in (None, "noised")
+    )
+    np.testing.assert_allclose(2 * np.array(first), second)
+    np.testing.assert_allclose(first, lines(draw_figure(study, dataset, "paths_against_flow")))
+    assert len(first) == 3
+
+
+def test_nothing_is_drawn_of_a_run_without_results(tmp_path):
+    folder = RunFolder(make_run(tmp_path / "run", FLOW, cells=0))
+    with pytest.raises(ValueError, match="nothing to draw"):
+        draw_figure(folder.study(), combine(folder, folder.study()))
+
+
 def test_a_run_without_any_result_has_a_report_too(tmp_path):
     run = make_run(tmp_path / "run", FLOW, cells=0, summary={"claims": []}, status="running")
     page = Page(write_report(run))
@@ -310,6 +427,20 @@ def words_of(html):
     return re.sub(r"<[^>]*>", "", html)
 
 
+def test_claims_with_one_edge_say_at_most():
+    share = claim("holds", 0.01, 0.03, expected=0.0, tolerance=0.05)
+    wide = claim("undecided", 0.01, 0.07, expected=0.0, tolerance=0.05)
+    norm = claim("holds", 2.08, 2.08, expected=10.0, tolerance=4.768e-06)
+    summary = {"kind": "flow", "claims": [share, wide, norm, CLAIM]}
+    said = [words_of(sentence(each)) for each in claims_of(summary)]
+    assert "0.020, 95 % interval [0.010, 0.030]; allowed is at most 0.05." in said[0]
+    assert "at most 0.05; about 9 times as many repetitions would decide it" in said[1]
+    assert "Measured 2.080000; allowed is at most 10 up to rounding." in said[2]
+    assert "inside 0.5 ± 0.2" in said[3]
+    (difference,) = claims_of({"kind": "training", "claims": [share]})
+    assert "inside 0 ± 0.05" in sentence(difference)
+
+
 def test_a_verdict_says_why_in_words():
     assert "0.360, 95 % interval [0.330, 0.390], inside 0.5 ± 0.2" in sentence(
         claim("holds", 0.33, 0.39)
@@ -320,8 +451,8 @@ def test_a_verdict_says_why_in_words():
     assert "across an edge of 0.5 ± 0.2; about 1.3 times as many repetitions" in open_
     beyond = sentence(claim("undecided", 0.6, 0.9))
     assert "the estimate itself lies outside, yet the interval reaches in" in beyond
-    bound = claim("holds", 0.9, 0.9, expected=2.0, tolerance=1e-6)
-    assert "Measured 0.900000; allowed is at most 2" in sentence(bound)
+    (bound,) = claims_of({"claims": [claim("holds", 0.9, 0.9, expected=2.0, tolerance=1e-6)]})
+    assert "Measured 0.900000; allowed is at most 2 up to rounding." in sentence(bound)
     nothing = CLAIM | {"estimate": None, "low": None, "high": None, "verdict": "undecided"}
     assert words_of(sentence(nothing | {"note": "No run stayed finite."})).endswith(
         "the power 0.5. No run stayed finite."

@@ -1,7 +1,8 @@
 """The command line: ``swjax run | resume | report | list | check``.
 
-Exit codes: 0 done, 1 a verdict ``fails`` and ``--strict`` was given, 2 a mistake of the user (one
-message, no traceback), 130 interrupted.
+Exit codes: 0 done, 1 ``--strict`` was given and a verdict ``fails`` or a run is not complete, 2 a
+mistake of the user or something this machine lacks, such as memory or room on the disk (one
+message, no traceback), 130 interrupted, 141 nobody reads what is printed.
 """
 
 import argparse
@@ -10,11 +11,16 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.text import Text
 
 from swjax.experiment.errors import UserError
+
+if TYPE_CHECKING:
+    from swjax.experiment.study import Study
+    from swjax.experiment.sweep import Sweep
 
 _EPILOG = """\
 examples:
@@ -25,8 +31,12 @@ examples:
   swjax check configs/flow_mlp.yaml --time
   swjax report runs/mine
 
-exit codes: 0 done, 1 a verdict fails and --strict was given, 2 a mistake in what was asked for,
-130 interrupted (swjax resume continues)
+exit codes:
+  0    done
+  1    --strict was given, and a verdict fails or a run is not complete
+  2    a mistake in what was asked for; or memory, room on the disk or a permission is missing
+  130  interrupted (swjax resume continues)
+  141  nobody reads the output any more
 """
 _WORDS = "study files, and values to use instead of theirs, such as loss.batch_size=64"
 _FOLDERS = "run folders, such as runs/mine"
@@ -47,18 +57,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:  # overrides after an option, which argparse leaves aside
         asked.words += rest
-    console = Console(highlight=False)
     try:
-        return asked.command(asked, console)
-    except UserError as error:
-        print(f"swjax: {error}", file=sys.stderr)  # noqa: T201
-        return 2
+        return asked.command(asked, _Console(highlight=False))
     except KeyboardInterrupt:
-        print("swjax: interrupted", file=sys.stderr)  # noqa: T201
-        return 130
+        return _say("interrupted", 130)
     except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+        return 141
+    except (UserError, OSError, MemoryError, RuntimeError) as error:
+        message = _message(error)
+        if message is None:
+            raise
+        return _say(message, 2)
+
+
+class _Console(Console):
+    """A console that leaves it to its user what to do once nobody reads any more."""
+
+    def on_broken_pipe(self) -> None:
+        try:
+            super().on_broken_pipe()
+        except SystemExit:
+            raise BrokenPipeError from None
+
+
+def _say(message: str, exit_code: int) -> int:
+    print(f"swjax: {message}", file=sys.stderr)  # noqa: T201
+    return exit_code
+
+
+def _message(error: Exception) -> str | None:
+    """What to do about a mistake or something that is missing; None for a fault of the program."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    first = next(iter(str(error).splitlines()), "")
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in first:
+        return f"not enough memory for so many repetitions, points or directions ({first})"
+    return None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -107,7 +144,8 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 def _strict(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--strict", action="store_true", help="exit 1 when a verdict fails")
+    words = "exit 1 when a verdict fails or a run is not complete"
+    parser.add_argument("--strict", action="store_true", help=words)
 
 
 def _configs_and_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -119,11 +157,26 @@ def _configs_and_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return configs, overrides
 
 
+def _read_all(configs: Sequence[str], overrides: Sequence[str]) -> "list[Study]":
+    """Read all study files, so that the mistakes in all of them are named before any work."""
+    from swjax.experiment.sweep import as_study
+
+    studies, mistakes = [], []
+    for config in configs:
+        try:
+            studies.append(as_study(config, overrides))
+        except UserError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+    return studies
+
+
 def _run(asked: argparse.Namespace, console: Console) -> int:
-    from swjax.experiment.sweep import as_study, run
+    from swjax.experiment.sweep import run
 
     configs, overrides = _configs_and_overrides(asked.words)
-    studies = [as_study(config, overrides) for config in configs]  # all mistakes before any work
+    studies = _read_all(configs, overrides)
     names = [study.name for study in studies]
     if len(set(names)) < len(names) and len(studies) > 1:
         raise UserError(f"two of these studies have one name: {', '.join(sorted(names))}")
@@ -175,19 +228,23 @@ def _do(
     try:
         for job, folder in zip(jobs, folders, strict=True):
             if not getattr(asked, "quiet", False) and asked.command is not _report:
-                console.print(f"[bold]{folder}[/bold]")
+                console.print(Text(str(folder), "bold"), soft_wrap=True)
             sweeps.append(job())
     except KeyboardInterrupt:
         stopped = folders[len(sweeps)]
         began = (stopped / "study.yaml").exists()
         how = f"Continue with: swjax resume {stopped}" if began else "Nothing had been run yet."
-        console.print(f"Stopped; nothing is lost. {how}", soft_wrap=True)
+        console.print(Text(f"Stopped; nothing is lost. {how}"), soft_wrap=True)
         return 130
     console.print(verdict_table([sweep.summary for sweep in sweeps]))
     for sweep in sweeps:
-        console.print(f"Report: {sweep.folder / 'report.html'}", soft_wrap=True)
-    failed = any(sweep.summary["verdicts"]["fails"] for sweep in sweeps)
-    return 1 if failed and asked.strict else 0
+        console.print(Text(f"Report: {sweep.folder / 'report.html'}"), soft_wrap=True)
+    return 1 if asked.strict and not all(map(_is_good, sweeps)) else 0
+
+
+def _is_good(sweep: "Sweep") -> bool:
+    """Whether the run is complete and no verdict fails."""
+    return sweep.summary["status"] == "done" and not sweep.summary["verdicts"]["fails"]
 
 
 def _list(asked: argparse.Namespace, console: Console) -> int:
@@ -196,7 +253,7 @@ def _list(asked: argparse.Namespace, console: Console) -> int:
     for name, table in (("configs", config_table), ("runs", run_table)):
         if asked.what in (None, name):
             there = Path(name).is_dir()
-            console.print(table(Path(name)) if there else f"There is no folder {name}/ here.")
+            console.print(table(Path(name)) if there else Text(f"There is no folder {name}/ here."))
     return 0
 
 
@@ -207,10 +264,12 @@ def _check(asked: argparse.Namespace, console: Console) -> int:
         console.print_json(json.dumps(json_schema()))
         return 0
     from swjax.experiment.plan import print_plan
-    from swjax.experiment.sweep import as_study
 
     configs, overrides = _configs_and_overrides(asked.words)
-    studies = [as_study(config, overrides) for config in configs]
-    for study in studies:
-        print_plan(study, console, measure=asked.time)
-    return 0
+    exit_code = 0
+    for study in _read_all(configs, overrides):
+        try:
+            print_plan(study, console, measure=asked.time)
+        except UserError as error:
+            exit_code = _say(str(error), 2)
+    return exit_code

@@ -106,6 +106,22 @@ def closed_form_loss(study: Study) -> Partial:
     return Partial(lambda params: linear.population_loss(jax.tree.leaves(params)[0].T))
 
 
+def is_above_minimum(study: Study) -> bool:
+    """Whether the loss of the records is F minus its minimum, which is not known."""
+    record = study.record.loss
+    is_formula = record is not None and record.kind == "closed_form"
+    return is_formula and study.generator.kind == "translation"
+
+
+def loss_attributes(study: Study) -> dict[str, str]:
+    """What the expected loss of the records is: ``long_name``, and ``symbol`` for axes."""
+    if is_above_minimum(study):
+        words, symbol = "F(u) - min F, the expected loss above its minimum", r" - \min F"
+    else:
+        words, symbol = "F(u), the expected loss, or its estimate over fixed draws", ""
+    return {"long_name": words, "symbol": rf"F(u_\alpha(s)){symbol}"}
+
+
 def _excess_loss(minimizer: Array, params: PyTree) -> Array:
     error = ravel_pytree(params)[0] - minimizer
     return jnp.sum(error**2) / error.size

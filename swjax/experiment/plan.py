@@ -4,6 +4,7 @@ import jax
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from swjax.experiment.build import Problem, build
 from swjax.experiment.cell import place_times
@@ -25,7 +26,8 @@ def print_plan(study: Study, console: Console, *, measure: bool = False) -> None
     with jax.enable_x64(study.precision == "float64"):
         problem = build(study)
         seconds = _seconds_per_step(problem) if measure else {}
-    table = Table(title=f"{study.name}: {study.question}", title_justify="left")
+    title = Text(f"{study.name}: {study.question}", "italic")
+    table = Table(title=title, title_justify="left")
     columns = ["arm", "step size", "steps", "x repetitions", *(["seconds"] if measure else [])]
     for name in columns:
         table.add_column(name, justify="left" if name == "arm" else "right")
@@ -33,7 +35,7 @@ def print_plan(study: Study, console: Console, *, measure: bool = False) -> None
     for arm in study.schemes:
         for size in study.step_sizes:
             num = place_times(problem.times, size).num_steps
-            row = [arm, f"{size:g}", f"{num:,}", f"{num * study.repetitions:,}"]
+            row = [Text(arm), f"{size:g}", f"{num:,}", f"{num * study.repetitions:,}"]
             total_steps += num
             if measure:
                 total_seconds += num * seconds[arm]

@@ -44,7 +44,7 @@ class SweepProgress:
         self._bar = None
         if console is not None:
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 MofNCompleteColumn(),
                 _Rate(),
@@ -70,7 +70,7 @@ class SweepProgress:
     def say(self, text: str) -> None:
         """Write a line that stays."""
         if self._console is not None:
-            self._console.print(text, highlight=False, soft_wrap=True)
+            self._console.print(Text(text), highlight=False, soft_wrap=True)
 
     @contextmanager
     def cell(self, arm: str, step_size: float) -> Iterator["CellProgress"]:

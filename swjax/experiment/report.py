@@ -12,8 +12,9 @@ import xarray as xr
 
 from swjax.convergence import mean_interval
 from swjax.experiment import report_html as html
+from swjax.experiment.closed_form import is_above_minimum
 from swjax.experiment.diagnoses import diagnoses
-from swjax.experiment.report_figures import drawings, save_drawing
+from swjax.experiment.report_figures import Failure, drawings, save_drawing
 from swjax.experiment.report_html import Column, Html, tag
 from swjax.experiment.report_sampling import sampling_section
 from swjax.experiment.report_verdict import claims_table, verdict_block
@@ -97,7 +98,7 @@ def _parts(run: _Run) -> Iterator[Html]:
 def _banner(run: _Run) -> Html:
     if run.is_complete:
         return Html()
-    status = run.manifest.get("status", "not started")
+    status = run.folder.status()
     words = (
         f"Not finished ({status}): {run.num_done} of {run.num_cells} cells have run. What follows "
         "shows these alone, and nothing is judged yet. Continue with "
@@ -109,6 +110,10 @@ def _banner(run: _Run) -> Html:
 def _figures(run: _Run) -> Html:
     shown = []
     for drawing in drawings(run.study, run.dataset):
+        if isinstance(drawing, Failure):
+            words = f" This figure could not be drawn: {drawing.reason}"
+            shown.append(tag("p", html.joined([tag("b", f"{drawing.title}."), words], "")))
+            continue
         save_drawing(drawing, run.folder.path / "figures")
         caption = html.joined([tag("b", f"{drawing.title}."), drawing.caption], " ")
         shown.append(html.drawing(drawing.figure, drawing.name, caption, drawing.title))
@@ -155,7 +160,8 @@ def _measured_columns(run: _Run) -> list[tuple[str, xr.DataArray]]:
         found.append(("mean largest distance to the flow", largest))
     if "loss" in dataset:
         final = dataset["loss"].isel(time=-1).where(dataset["diverged_at"] < 0)
-        found.append(("mean final loss", final))
+        what = "F(u) - min F" if is_above_minimum(run.study) else "loss"
+        found.append((f"mean final {what}", final))
     if "max_norm" in dataset and run.study.kind == "training":
         norm = dataset["max_norm"].isel(time=-1).where(dataset["diverged_at"] < 0)
         found.append(("mean largest norm", norm))
@@ -193,9 +199,7 @@ def _measurements(run: _Run) -> Html:
         ]
         for m in rest
     ]
-    words = "Beside exact values, brackets hold three standard errors." if exact else ""
-    note = tag("p", words) if words else Html()
-    return html.section("Further measurements", note, html.table(columns, rows))
+    return html.section("Further measurements", html.table(columns, rows))
 
 
 def _diagnoses(run: _Run) -> Html:

@@ -8,8 +8,9 @@ import xarray as xr
 
 from swjax import plot
 from swjax.convergence import Order
+from swjax.experiment.claims_closed_form import closed_form_claims
 from swjax.experiment.claims_limits import scaled_biases, scaled_squares
-from swjax.experiment.closed_form import moments, scale_problem
+from swjax.experiment.closed_form import is_above_minimum, moments, scale_problem
 from swjax.experiment.distances import compact_distances, run_distances
 from swjax.experiment.order_claim import judged_order
 from swjax.experiment.report_html import number
@@ -17,6 +18,8 @@ from swjax.experiment.report_sketch import Sketch, by_arm, loss_sketch
 from swjax.experiment.study import FlowStudy
 from swjax.plot.results import finite_runs
 
+# The measurement that the figure of the fluctuation shows, by its name in the summary.
+SQUARES = "mean square deviation / step size"
 _MOST_PATHS = 40
 
 
@@ -46,14 +49,14 @@ def _of_arm(study: FlowStudy, ran: xr.Dataset, arm: str) -> Iterator[Sketch]:
             "paths",
             "Distance to the flow over flow time",
             f"{_PATHS} {_words_of_flow_error(ran)}",
-            lambda ax: plot.paths_against_flow(ran, ax, arm=arm),
+            partial(plot.paths_against_flow, ran, arm=arm),
         )
     if "path" in ran and "flow_path" in ran and ran.sizes["parameter"] == 2:
-        draw = lambda ax: plot.paths_in_plane(ran, ax, arm=arm)
+        draw = partial(plot.paths_in_plane, ran, arm=arm)
         yield Sketch("plane", "The paths themselves", _PLANE, draw)
     if study.reference.kind == "closed_form" and moments(study, arm) is not None:
         yield _fluctuation(study, ran, arm)
-    yield loss_sketch(ran, partial(plot.loss_against_time, ran, arm=arm))
+    yield loss_sketch(ran, partial(plot.loss_against_time, _same_loss(study, ran), arm=arm))
 
 
 def _order(study: FlowStudy, ran: xr.Dataset, arm: str) -> Sketch:
@@ -64,9 +67,9 @@ def _order(study: FlowStudy, ran: xr.Dataset, arm: str) -> Sketch:
         "order",
         "Order of convergence",
         f"Mean over repetitions of {what}, {_ORDER} {_words_of_order(order)}",
-        lambda ax: plot.order_plot(
+        partial(
+            plot.order_plot,
             one_time,
-            ax,
             arm=arm,
             order=order,
             expected=study.expect.order,
@@ -85,7 +88,7 @@ def _rarity(study: FlowStudy, ran: xr.Dataset, arm: str) -> Sketch:
         f"Share of the repetitions whose distance d_c exceeds {eta:g}, with exact binomial "
         "intervals. d_c adds up the largest distances over [0, 1], [0, 2], ..., at most 1 each, "
         "with weights 1/2, 1/4, ...: the metric in which the theorem states convergence.",
-        lambda ax: plot.exceedance_probability(sizes, values.values, eta, ax, rare=rare),
+        partial(plot.exceedance_probability, sizes, values.values, eta, rare=rare),
     )
 
 
@@ -102,9 +105,7 @@ def _interpolations(study: FlowStudy, ran: xr.Dataset, arm: str) -> Sketch:
         "The two interpolations",
         "Distance to the flow of the iterates joined by segments and by steps, and the longest "
         "step, which is the largest distance between the two. Means with 95 % intervals.",
-        lambda ax: plot.several_orders(
-            sizes, rows, ax, label="mean over runs of the largest distance"
-        ),
+        partial(plot.several_orders, sizes, rows, label="mean over runs of the largest distance"),
     )
 
 
@@ -118,10 +119,10 @@ def _limits(study: FlowStudy, ran: xr.Dataset, arm: str) -> Iterator[Sketch]:
         "Fluctuation as steps shrink",
         f"{_LIMIT} Here the mean square deviation from the flow by the step size, as a share of "
         f"trace P({squares.time:g}) = {squares.limit:.4g}.",
-        lambda ax: plot.limit_as_steps_vanish(
+        partial(
+            plot.limit_as_steps_vanish,
             sizes,
             squares.shares,
-            ax,
             tolerance=asked.fluctuation,
             degree=asked.degree,
             label=r"mean of  $|u_\alpha(s) - u(s)|^2 / \alpha$, share of trace P(s)",
@@ -135,10 +136,10 @@ def _limits(study: FlowStudy, ran: xr.Dataset, arm: str) -> Iterator[Sketch]:
         "Bias as steps shrink",
         f"{_LIMIT} Here the mean deviation from the flow by the step size, along b, as a share of "
         f"|b({biases.time:g})| = {biases.limit:.4g}.",
-        lambda ax: plot.limit_as_steps_vanish(
+        partial(
+            plot.limit_as_steps_vanish,
             sizes,
             biases.shares,
-            ax,
             tolerance=asked.bias,
             degree=asked.degree,
             label=r"mean of  $u_\alpha(s) - u(s)$ by $\alpha$, share of b(s)",
@@ -157,28 +158,38 @@ def _solutions(study: FlowStudy, ran: xr.Dataset, arm: str) -> Sketch:
         "Runs and the set of solutions",
         f"Runs of SGD at step size {float(finest['step_size']):g} from beside the kink at 0, over "
         "some of the solutions that start there: they wait for any time and leave to either side.",
-        lambda ax: plot.paths_and_solutions(times, paths, np.stack(curves), ax),
+        partial(plot.paths_and_solutions, times, paths, np.stack(curves)),
     )
 
 
 def _fluctuation(study: FlowStudy, ran: xr.Dataset, arm: str) -> Sketch:
-    """The mean-square deviation where it is largest, against the closed form."""
+    """The mean-square deviation as it is judged, against the closed form."""
     problem = moments(study, arm)
     assert problem is not None
-    starts = ran["flow_path"].isel(time=0).values
-    squares = problem.mean_square_deviation(min(study.step_sizes), starts, ran["time"].values)
-    time = float(ran["time"][squares.reshape(-1, squares.shape[-1]).mean(axis=0).argmax()])
-    exact = [
-        float(np.mean(problem.mean_square_deviation(float(size), starts, [time])) / size)
-        for size in ran["step_size"].values
+    so_far = study.model_copy(update={"step_sizes": tuple(ran["step_size"].values.tolist())})
+    rows = [
+        row
+        for row in closed_form_claims(so_far, ran)[1]
+        if row["measurement"] == SQUARES and row["arm"] == arm
     ]
-    limit = float(np.mean(problem.fluctuation(starts, [time])))
-    return Sketch(
-        "fluctuation",
-        "Fluctuation around the flow",
-        _FLUCTUATION,
-        lambda ax: plot.fluctuation_constant(ran, ax, arm=arm, time=time, exact=exact, limit=limit),
+    time = rows[0]["time"]
+    starts = ran["flow_path"].isel(time=0).values
+    draw = partial(
+        plot.fluctuation_constant,
+        ran,
+        arm=arm,
+        time=time,
+        exact=[row["exact"] for row in rows],
+        limit=float(np.mean(problem.fluctuation(starts, [time]))),
+        measured=[[row["estimate"], row["low"], row["high"]] for row in rows],
     )
+    return Sketch("fluctuation", "Fluctuation around the flow", _FLUCTUATION, draw)
+
+
+def _same_loss(study: FlowStudy, ran: xr.Dataset) -> xr.Dataset:
+    """The results without the loss of the flow where the recorded loss differs by a constant."""
+    differs = is_above_minimum(study) and study.reference.kind != "closed_form"
+    return ran.drop_vars("flow_loss") if differs else ran
 
 
 def _order_of_arm(study: FlowStudy, ran: xr.Dataset, arm: str) -> Order | None:
@@ -208,8 +219,8 @@ def _words_of_flow_error(dataset: xr.Dataset) -> str:
 
 
 _ORDER = (
-    "against the step size; both axes logarithmic. Gray dots are single repetitions, short bars "
-    "95 % bootstrap intervals of the mean."
+    "against the step size; both axes logarithmic. Gray dots are single repetitions, at most 128 "
+    "for each step size; short bars are 95 % bootstrap intervals of the mean."
 )
 _PATHS = (
     "Mean over repetitions, in a band that holds the middle half of them. Lines equally far apart "
@@ -218,7 +229,7 @@ _PATHS = (
 _PLANE = "A few repetitions of every step size, and the gradient flow from the same start."
 _FLUCTUATION = (
     "Mean over repetitions of the squared distance to the flow at one time, divided by the step "
-    "size, with three standard errors, against the closed form at every step size and its limit."
+    "size, with 95 % intervals, against the closed form at every step size and its limit."
 )
 _LIMIT = (
     "Means over repetitions with three standard errors, and the curve through them, read off at "

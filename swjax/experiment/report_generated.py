@@ -1,6 +1,7 @@
 """What the generator makes at the end of a study, where the results hold its parameters."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -48,11 +49,11 @@ def generated_sketches(study: Study, ran: xr.Dataset) -> Iterator[Sketch]:
     title = "What the generator makes at the end"
     whose = f"T(u, x) for fresh latent points x, with the last parameters u of {made.whose},"
     if study.target.kind == "digits":
-        draw = lambda ax: plot.generated_images(made.points, made.real, ax)
+        draw = partial(plot.generated_images, made.points, made.real)
         yield Sketch("generated", title, f"{whose} beside real images.", draw, height=3.0)
     else:
         latent = made.latent if made.latent.shape[1] == 2 else None
-        draw = lambda ax: plot.clouds(made.real, made.points, latent, ax)
+        draw = partial(plot.clouds, made.real, made.points, latent)
         yield Sketch("generated", title, f"{whose} on points of the data law.", draw)
 
 

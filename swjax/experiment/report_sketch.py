@@ -1,10 +1,10 @@
 """What a figure of a report will be: its name, its words, and how to draw it."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import xarray as xr
-from matplotlib.axes import Axes
 
 
 class Sketch(NamedTuple):
@@ -14,15 +14,18 @@ class Sketch(NamedTuple):
         name: that of its files.
         title: of the figure.
         caption: what it shows, and how to read it.
-        draw: draws it on given Axes.
+        draw: draws it on given Axes; where it is a function of ``swjax.plot`` with its arguments,
+            a ``partial`` of that.
         height: in inches.
+        arm: the scheme it is about, where it is about one of several.
     """
 
     name: str
     title: str
     caption: str
-    draw: Callable[[Axes], object]
+    draw: Callable[..., Any]
     height: float = 4.1
+    arm: str = ""
 
 
 def by_arm(arms: Iterable[str], sketches_of: Callable[[str], Iterable[Sketch]]) -> Iterator[Sketch]:
@@ -31,7 +34,8 @@ def by_arm(arms: Iterable[str], sketches_of: Callable[[str], Iterable[Sketch]]) 
     for arm in arms:
         for each in sketches_of(arm):
             if len(arms) > 1:
-                each = each._replace(name=f"{each.name}-{arm}", title=f"{each.title}, {arm}")
+                title = f"{each.title}, {arm}"
+                each = each._replace(name=f"{each.name}-{arm}", title=title, arm=arm)
             yield each
 
 
@@ -44,7 +48,9 @@ def loss_sketch(ran: xr.Dataset, draw: Callable[..., object]) -> Sketch:
     """
     variable = loss_to_show(ran)
     title, caption = _LOSS[variable]
-    return Sketch("loss", title, caption, lambda ax: draw(ax, variable=variable))
+    if variable == "loss":
+        caption = f"{caption} Shown: {ran[variable].attrs.get('long_name', 'F(u)')}."
+    return Sketch("loss", title, caption, partial(draw, variable=variable))
 
 
 def loss_to_show(ran: xr.Dataset) -> str:

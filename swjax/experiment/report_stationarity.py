@@ -1,6 +1,7 @@
 """The figures of a study of long runs, and what each of them shows, in words."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import jax
 import numpy as np
@@ -32,29 +33,29 @@ def _of_arm(study: StationarityStudy, ran: xr.Dataset, arm: str) -> Iterator[Ske
         return
     orders = {VARIABLE_OF[each.part]: each.order for each in study.expect.orders}
     main = "residual" if "residual" in parts else "distance"
-    draw = lambda ax: plot.critical_quantiles(ran, ax, arm=arm, burn_in=burn_in, orders=orders)
+    draw = partial(plot.critical_quantiles, ran, arm=arm, burn_in=burn_in, orders=orders)
     yield Sketch("long-run", "The long run against the step size", _QUANTILES, draw)
     rare = study.expect.rare
     if main == "residual":
         threshold = rare.eta if rare else None
-        draw = lambda ax: plot.residual_distribution(
-            ran, ax, arm=arm, burn_in=burn_in, threshold=threshold
+        draw = partial(
+            plot.residual_distribution, ran, arm=arm, burn_in=burn_in, threshold=threshold
         )
         words = f"{_RESIDUAL} {_GOLDSTEIN}" if "goldstein" in ran else _RESIDUAL
         yield Sketch("residual", "How large the residuals are", words, draw)
     if rare is not None:
         thresholds = [rare.eta / 2, rare.eta, 2 * rare.eta]
-        draw = lambda ax: plot.rarity(
+        draw = partial(
+            plot.rarity,
             ran,
-            ax,
             thresholds=thresholds,
             arm=arm,
             variable=VARIABLE_OF[rare.part],
             at_most=rare.at_most,
         )
         yield Sketch("rarity", "How few runs are far", _RARITY, draw)
-    draw = lambda ax: plot.distance_over_time(
-        ran, ax, arm=arm, variable=VARIABLE_OF[main], burn_in=burn_in
+    draw = partial(
+        plot.distance_over_time, ran, arm=arm, variable=VARIABLE_OF[main], burn_in=burn_in
     )
     yield Sketch("time", "Over flow time", _TIME, draw)
 
@@ -74,7 +75,7 @@ def _predictions(study: StationarityStudy, ran: xr.Dataset) -> Iterator[Sketch]:
         return
     tolerances = [each.tolerance for each in study.expect.constants]
 
-    def draw(ax: Axes) -> None:
+    def draw(ax: Axes) -> Axes:
         for arm, sizes, shares, is_exact in lines:
             plot.shares_of_prediction(
                 sizes,
@@ -84,6 +85,7 @@ def _predictions(study: StationarityStudy, ran: xr.Dataset) -> Iterator[Sketch]:
                 tolerance=min(tolerances) if tolerances else None,
                 label=arm if len(lines) > 1 else "",
             )
+        return ax
 
     yield Sketch("shares", "Measured against the closed form", _SHARES, draw)
 

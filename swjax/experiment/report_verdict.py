@@ -1,12 +1,11 @@
 """Verdicts in words: what was claimed, what was measured, and why it holds, fails or stays open."""
 
 import math
-from functools import partial
 from typing import Any
 
 from swjax.experiment import report_html as html
+from swjax.experiment.report_claims import claims_of, expectation, has_width
 from swjax.experiment.report_html import Column, Html, tag
-from swjax.experiment.statements import band
 
 Number = float | int
 
@@ -20,7 +19,7 @@ def verdict_block(summary: dict[str, Any], *, is_complete: bool) -> Html:
         summary: content of ``summary.json``.
         is_complete: whether every cell has run.
     """
-    claims = summary.get("claims") or []
+    claims = claims_of(summary)
     word, kind = _overall([c["verdict"] for c in claims], is_complete)
     parts = [tag("p", word, class_="word")]
     if claims:
@@ -77,18 +76,22 @@ def _measured(claim: dict[str, Any]) -> str:
     estimate, low, high = claim["estimate"], claim.get("low"), claim.get("high")
     expected, tolerance = claim.get("expected"), claim.get("tolerance")
     measured = f"Measured {_estimate(claim)}"
-    if _has_width(claim):
+    if has_width(claim):
         measured += f", 95 % interval {html.interval(low, high)}"
     if expected is None or tolerance is None or low is None or high is None:
         return measured
-    band = _band(expected, tolerance)
+    if claim.get("at_most") is not None:
+        more = _more_repetitions(estimate, low, high, expected, tolerance)
+        reservation = more if claim["verdict"] == "undecided" and low <= claim["at_most"] else ""
+        return f"{measured}; allowed is {expectation(claim, html.number)}{reservation}"
+    band = expectation(claim, html.number)
     if expected - tolerance <= low and high <= expected + tolerance:
         reservation = ", which does not decide it" if claim["verdict"] == "undecided" else ""
         return f"{measured}, inside {band}{reservation}"
     if claim["verdict"] == "holds" and abs(estimate - expected) <= tolerance:
         return f"{measured}, within {band}"
     if claim["verdict"] == "holds":
-        return f"{measured}; allowed is at most {html.number(expected + tolerance, 4)}"
+        return f"{measured}; expected was {band}"
     if claim["verdict"] == "fails":
         return f"{measured}, outside {band}"
     more = _more_repetitions(estimate, low, high, expected, tolerance)
@@ -110,7 +113,7 @@ def _more_repetitions(
 
 def _estimate(claim: dict[str, Any]) -> str:
     estimate = claim["estimate"]
-    if _has_width(claim):
+    if has_width(claim):
         return f"{estimate:.{html.decimals_of(claim['high'] - claim['low'])}f}"
     tolerance = claim.get("tolerance")
     if tolerance and abs(tolerance) < 1e-3:  # a bound up to rounding: show the digits that matter
@@ -118,19 +121,9 @@ def _estimate(claim: dict[str, Any]) -> str:
     return html.number(estimate, 4)
 
 
-def _has_width(claim: dict[str, Any]) -> bool:
-    """Whether there is an interval; a largest value seen, which is its own upper end, has none."""
-    low, high = claim.get("low"), claim.get("high")
-    return low is not None and high is not None and low < high and claim["estimate"] < high
-
-
-def _band(expected: Number, tolerance: Number) -> str:
-    return band(expected, tolerance, partial(html.number, digits=4), partial(html.number, digits=2))
-
-
 def claims_table(summary: dict[str, Any]) -> Html:
     """All claims as numbers."""
-    claims = summary.get("claims") or []
+    claims = claims_of(summary)
     if not claims:
         return Html()
     columns = [Column("claim", "text wide"), Column("estimate"), Column("95 % interval")]
@@ -139,8 +132,8 @@ def claims_table(summary: dict[str, Any]) -> Html:
         [
             claim["claim"],
             "–" if claim.get("estimate") is None else _estimate(claim),
-            html.interval(claim.get("low"), claim.get("high")) if _has_width(claim) else "–",
-            "–" if claim.get("expected") is None else _band(claim["expected"], claim["tolerance"]),
+            html.interval(claim.get("low"), claim.get("high")) if has_width(claim) else "–",
+            "–" if claim.get("expected") is None else expectation(claim, html.number),
             tag("span", _MARKS[claim["verdict"]], class_=f"tag {claim['verdict']}"),
         ]
         for claim in claims

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from swjax.experiment.cell import place_times
+from swjax.experiment.closed_form import loss_attributes
 from swjax.experiment.errors import RunFolderError
 from swjax.experiment.same_study import refuse_foreign
 from swjax.experiment.store import RunFolder, read_attributes, read_dataset
@@ -63,7 +64,7 @@ def cell_dataset(
         A dataset with dimensions repetition, time (and parameter), and the study as an attribute.
     """
     data = {
-        name: xr.Variable(VARIABLES[name][0], values, {"long_name": VARIABLES[name][1]})
+        name: xr.Variable(VARIABLES[name][0], values, _attributes(study, name))
         for name, values in sorted(records.items())
     }
     num_steps = place_times(flow_times(study), step_size).num_steps
@@ -81,6 +82,11 @@ def cell_dataset(
             "batch_width": study.repetitions,
         },
     )
+
+
+def _attributes(study: Study, name: str) -> dict[str, str]:
+    """What the numbers of a variable are."""
+    return loss_attributes(study) if name == "loss" else {"long_name": VARIABLES[name][1]}
 
 
 def refuse_foreign_results(folder: RunFolder, study: Study) -> None:
@@ -143,8 +149,7 @@ def combine(folder: RunFolder, study: Study) -> xr.Dataset:
     if stacked and reference is None and study.kind == "flow":
         raise RunFolderError(f"{folder.reference_path} is missing. Resume: it is made again.")
     data: dict[str, Any] = {
-        name: (dims[name], values, {"long_name": VARIABLES[name][1]})
-        for name, values in stacked.items()
+        name: (dims[name], values, _attributes(study, name)) for name, values in stacked.items()
     }
     times = flow_times(study)
     steps = [place_times(times, step_size).num_steps for step_size in study.step_sizes]

@@ -23,6 +23,7 @@ from swjax.experiment.execute import execute
 from swjax.experiment.hypotheses import hypotheses
 from swjax.experiment.progress import asked_to_stop
 from swjax.experiment.report import write_report
+from swjax.experiment.report_figures import draw_figure
 from swjax.experiment.results import combine, refuse_foreign_results
 from swjax.experiment.store import RunFolder, write_json
 from swjax.experiment.strict_yaml import apply_overrides
@@ -58,28 +59,21 @@ class Sweep:
         return RunFolder(self.folder).summary()
 
     def plot(self, name: str | None = None, **options: Any) -> Any:
-        """Draw one of the figures of ``swjax.plot`` from these results.
+        """Draw one of the figures of these results, as the report shows it.
 
         Args:
-            name: the figure, a function of ``swjax.plot``; by default the main one of the kind.
-            **options: passed on, ``ax`` among them.
+            name: of the figure in the report, such as ``"order"``, or of a function of
+                ``swjax.plot``; by default the main figure of the report.
+            **options: of that function, in place of what the report uses: ``ax``, and ``arm`` where
+                the study has several and the first is not meant.
 
         Returns:
-            What the function returns: the Axes.
+            The Axes.
 
         Raises:
-            ValueError: there is no such figure.
+            ValueError: there is no such figure or arm, or nothing has run that it could show.
         """
-        from swjax import plot
-
-        if name is None:
-            main = {"flow": "order_plot", "stationarity": "critical_quantiles"}
-            name = main.get(self.study.kind, "loss_against_time")
-        draw = getattr(plot, name, None)
-        if name.startswith("_") or not callable(draw):
-            known = [n for n in dir(plot) if n[0] != "_" and callable(getattr(plot, n))]
-            raise ValueError(f"swjax.plot has no figure {name!r}; it has {', '.join(known)}")
-        return draw(self, **options)
+        return draw_figure(self.study, self.dataset, name, **options)
 
 
 def run(

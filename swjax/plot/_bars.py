@@ -10,11 +10,13 @@ from matplotlib.axes import Axes
 from swjax.convergence import Interval
 from swjax.plot._style import CATEGORICAL
 
+Row = np.ndarray  # estimate, lower end, upper end
+
 _STYLE: dict[str, Any] = {"fmt": "o", "markersize": 4.5, "color": CATEGORICAL[0]}
 
 
 def interval_bars(
-    ax: Axes, places: ArrayLike | Sequence[float], found: Iterable[Interval], **style: Any
+    ax: Axes, places: ArrayLike | Sequence[float], found: Iterable[Interval | Row], **style: Any
 ) -> None:
     """Estimates at the places, with bars from the lower to the upper ends of their intervals."""
     estimate, low, high = np.array([each[:3] for each in found]).reshape(-1, 3).T

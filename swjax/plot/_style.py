@@ -22,6 +22,7 @@ CATEGORICAL = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
 BROKEN = (0, (5, 3))
 FIT = "#d55e00"
+NO_RUN = "No run stayed finite."
 
 _RC = {
     "font.family": "sans-serif",
@@ -106,8 +107,13 @@ def legend_outside(ax: Axes, title: str | None = None, **kwargs) -> Legend:
     )
 
 
-def legend_below(ax: Axes, num_columns: int = 1) -> Legend:
-    """A legend under the horizontal axis, for entries too long to stand beside the Axes."""
+def legend_below(ax: Axes, num_columns: int = 1) -> Legend | None:
+    """A legend under the horizontal axis, for entries too long to stand beside the Axes.
+
+    None where nothing drawn has a name.
+    """
+    if not ax.get_legend_handles_labels()[0]:
+        return None
     return ax.legend(
         loc="upper center",
         bbox_to_anchor=(0.5, -0.16),
@@ -123,6 +129,28 @@ def format_step_sizes(step_sizes: ArrayLike | Sequence[float | int]) -> list[str
     if len(exponents) > 1 and np.allclose(exponents, np.round(exponents), atol=1e-9):
         return [f"$2^{{{round(e)}}}$" for e in exponents]
     return [f"{s:.6g}" for s in np.asarray(step_sizes, dtype=float)]
+
+
+def logarithmic_if_positive(ax: Axes) -> None:
+    """A logarithmic vertical axis, if anything drawn is positive; else words in an empty frame."""
+    heights = [np.ravel(line.get_ydata()) for line in ax.get_lines()]
+    shown = np.concatenate([np.zeros(0), *heights])
+    if np.any(np.isfinite(shown) & (shown > 0)):
+        ax.set_yscale("log")
+    else:
+        say_instead(ax, NO_RUN)
+        ax.set_yticks([])
+
+
+def say_instead(ax: Axes, words: str) -> None:
+    """Say in the middle of the Axes why there is nothing to see."""
+    place = {"transform": ax.transAxes, "ha": "center", "va": "center"}
+    ax.text(0.5, 0.5, words, color=MUTED, backgroundcolor="white", **place)
+
+
+def note_above(ax: Axes, words: str) -> None:
+    """A reservation about the figure, in small letters over the Axes."""
+    ax.set_title(words, fontsize=8.5, fontweight="normal", color=FIT)
 
 
 def step_size_axis(ax: Axes, step_sizes: ArrayLike | Sequence[float | int]) -> None:

@@ -25,6 +25,9 @@ from swjax.plot._style import (
     figure_style,
     format_step_sizes,
     legend_below,
+    logarithmic_if_positive,
+    note_above,
+    say_instead,
     step_size_axis,
 )
 from swjax.plot.results import (
@@ -90,9 +93,9 @@ def order_plot(
         if order is None and usable.sum() >= 3:
             order = fit_order(steps, values)
         _dots(ax, steps, values)
-        _means(ax, steps[usable], values[usable])
+        if usable.any():
+            _means(ax, steps[usable], values[usable])
         step_size_axis(ax, steps)
-        ax.set_yscale("log")
         ax.set_ylabel(label)
         ends = np.array([0.9 * steps.min(), 1.1 * steps.max()])
         if order is not None:
@@ -106,6 +109,7 @@ def order_plot(
             line = {"color": INK, "linewidth": 1.1, "linestyle": BROKEN}
             label = f"order {expected:g}, for comparison"
             ax.plot(ends, 0.75 * lowest.min() * ends**expected, label=label, **line)
+        logarithmic_if_positive(ax)
         _note_left_out(ax, steps, values)
         legend_below(ax, num_columns=2)
     return ax
@@ -119,6 +123,7 @@ def fluctuation_constant(
     time: float | None = None,
     exact: ArrayLike | Sequence[float] | None = None,
     limit: float | None = None,
+    measured: ArrayLike | Sequence | None = None,
 ) -> Axes:
     r"""Mean-square deviation from the flow divided by the step size, against the exact formula.
 
@@ -133,6 +138,8 @@ def fluctuation_constant(
         time: the flow time s, or the recorded one nearest to it; the last one by default.
         exact: the exact value at each step size of the results, (S,), in their order.
         limit: the exact limit as the step size goes to 0.
+        measured: means with the ends of their 95 % intervals, (S, 3), in the order of the results,
+            to show in place of those of the squared distances as they are.
 
     Returns:
         The Axes.
@@ -165,7 +172,12 @@ def fluctuation_constant(
         if limit is not None:
             line = {"color": INK, "linewidth": 1.1, "linestyle": BROKEN}
             ax.axhline(limit, label=r"limit as $\alpha \to 0$", **line)
-        error_bars(ax, steps[usable], found, label="measured, three standard errors")
+        if measured is None:
+            error_bars(ax, steps[usable], found, label="measured, three standard errors")
+        else:
+            rows = np.asarray(measured, float)
+            words = "95 % interval" if np.isfinite(rows).any() else "no finite run"
+            interval_bars(ax, steps, rows, label=f"measured, {words}")
         step_size_axis(ax, steps)
         s = float(distance["time"])
         ax.set_ylabel(rf"mean of  $|u_\alpha(s) - u(s)|^2 / \alpha$   at $s$ = {s:.3g}")
@@ -231,6 +243,8 @@ def paired_differences(
         if margin is not None:
             ax.axvspan(-100 * margin, 100 * margin, color=MUTED, alpha=0.13, linewidth=0)
         ax.axvline(0, color=INK, linewidth=1.0)
+        if not ax.containers:
+            say_instead(ax, "No pair of runs stayed finite.")
         ax.set_yticks(range(len(rows)), rows)
         ax.set_ylim(len(rows) - 0.4, -0.6)
         ax.grid(visible=False, axis="y")
@@ -269,5 +283,4 @@ def _note_left_out(ax: Axes, steps: np.ndarray, values: np.ndarray) -> None:
     labels = format_step_sizes(steps)
     where = [f"{n} of {values.shape[1]} at {labels[i]}" for i, n in enumerate(bad) if n]
     if where:
-        text = f"diverged, left out: {', '.join(where)}"
-        ax.set_title(text, fontsize=8.5, fontweight="normal", color=FIT)
+        note_above(ax, f"diverged, left out: {', '.join(where)}")

@@ -14,11 +14,14 @@ from swjax.plot._style import (
     CATEGORICAL,
     INK,
     MUTED,
+    NO_RUN,
     axes_or_new,
     figure_style,
     format_step_sizes,
     legend_below,
     legend_outside,
+    logarithmic_if_positive,
+    say_instead,
     sequential_colors,
     step_size_axis,
 )
@@ -97,7 +100,7 @@ def critical_quantiles(
                 line = {"color": color, "linewidth": 1.1, "linestyle": BROKEN}
                 ax.plot(ends, factor * ends**order, label=f"slope {order:.3g}", **line)
         step_size_axis(ax, steps)
-        ax.set_yscale("log")
+        logarithmic_if_positive(ax)
         ax.set_ylabel("root mean square; band: 50 % to 95 %")
         legend_below(ax, num_columns=2)
     return ax
@@ -210,6 +213,8 @@ def residual_distribution(
             ax.plot([], [], color=MUTED, linestyle=BROKEN, label="Goldstein, at the end")
         if threshold is not None:
             ax.axvline(threshold, color=INK, linewidth=1.0, linestyle=":")
+        if not np.isfinite(values).any():
+            say_instead(ax, NO_RUN)
         ax.set_xscale("log")
         ax.set_ylim(0, 1.01)
         ax.set_xlabel(_LABEL.get(variable, variable))
@@ -269,7 +274,7 @@ def distance_over_time(
             ax.axvspan(0, burn_in, color=MUTED, alpha=0.13, linewidth=0)
             place = {"xycoords": ("data", "axes fraction"), "va": "top", "ha": "left"}
             ax.annotate(" burn-in", (0, 0.99), color=MUTED, fontsize=8.5, **place)
-        ax.set_yscale("log")
+        logarithmic_if_positive(ax)
         ax.set_xlim(0, float(dataset["time"][-1]))
         ax.set_xlabel("flow time $s$")
         ax.set_ylabel(f"rms {_LABEL[name]}")

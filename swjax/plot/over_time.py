@@ -1,5 +1,6 @@
 """Figures with flow time on the horizontal axis: distance to the flow, loss, norms."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,8 @@ from swjax.plot._style import (
     figure_style,
     format_step_sizes,
     legend_outside,
+    logarithmic_if_positive,
+    note_above,
     sequential_colors,
 )
 from swjax.plot.results import (
@@ -71,7 +74,7 @@ def paths_against_flow(
         distance = finite_runs(dataset, dataset["distance"])
         later = distance["time"].values > 0  # all paths start on the flow: log 0
         _bands_per_step_size(ax, distance.isel(time=later), quantiles)
-        ax.set_yscale("log")
+        logarithmic_if_positive(ax)
         ax.set(xlabel=TIME, ylabel=r"distance to the flow  $|u_\alpha(s) - u(s)|$")
         _line_of_flow_error(ax, dataset)
         legend_outside(ax, r"step size $\alpha$")
@@ -137,27 +140,36 @@ def loss_against_time(
             line = {"color": INK, "linewidth": 1.3, "linestyle": "--", "label": "gradient flow"}
             halo = [withStroke(linewidth=3.0, foreground="white")]
             ax.plot(flow["time"], flow.mean(others), path_effects=halo, **line)
-        symbol = r"loss  $F(u_\alpha(s))$" if variable == "loss" else "mean minibatch loss"
-        ax.set(xlabel=TIME, ylabel=symbol)
+        label = _loss_label(dataset) if variable == "loss" else "mean minibatch loss"
+        ax.set(xlabel=TIME, ylabel=label)
         _logarithmic_if_it_spans(ax, dataset[variable].values)
         legend_outside(ax, title)
     return ax
+
+
+def _loss_label(dataset: xr.Dataset) -> str:
+    """The axis of the expected loss; the results say where it is not F itself."""
+    symbol = dataset["loss"].attrs.get("symbol", r"F(u_\alpha(s))")
+    return f"loss  ${symbol}$"
 
 
 def norms_in_ball(
     results: Any,
     ax: Axes | None = None,
     *,
-    radii: Mapping[str, float | None],
+    radii: Mapping[str, float | None] | None = None,
     step_size: float | None = None,
 ) -> Axes:
     r"""Largest parameter norm so far, over all steps and runs, against the radius of the ball.
+
+    Runs that diverged are drawn, and may leave the axis, which is made for the others.
 
     Args:
         results: a sweep, or a dataset with `max_norm` (arm, step_size, repetition, time), the
             largest :math:`|u^t|` over *all* steps up to that time; see `as_results`.
         ax: where to draw; a new figure if not given.
-        radii: radius of the ball each arm is projected on; None for an arm without projection.
+        radii: radius of the ball each arm is projected on; None for an arm without projection. By
+            default those that the results name.
         step_size: which step size; the largest norm over all of them by default.
 
     Returns:
@@ -181,24 +193,53 @@ def norms_in_ball(
         if step_size is not None:
             dataset = _at_step_size(dataset, step_size)
         names = arm_names(dataset)
+        radii = _named_radii(dataset) if radii is None else radii
         missing = [name for name in names if name not in radii]
         if missing:
             raise ValueError(f"radii has no entry for {', '.join(missing)}; None means no ball")
         for i, name in enumerate(names):
             arm = dataset["max_norm"].isel(arm=i) if "arm" in dataset.dims else dataset["max_norm"]
             largest = arm.max([d for d in arm.dims if d != "time"], skipna=True)
-            radius = radii[name]
-            ratio = "" if radius is None else f"\n$\\max|u|/r$ = {float(largest[-1]) / radius:.7f}"
+            ratio = _share_of_radius(float(largest[-1]), radii[name])
             style = {"color": CATEGORICAL[i % 6], "linestyle": LINE_STYLES[i % 6]}
             ax.plot(largest["time"], largest, label=f"{name}{ratio}", **style)
         for radius in sorted({r for r in radii.values() if r is not None}):
             mine = [i for i, name in enumerate(names) if radii[name] == radius]
             _line_of_radius(ax, radius, CATEGORICAL[mine[0] % 6] if len(mine) == 1 else INK)
-        ax.set_ylim(bottom=0)
         ax.margins(y=0.1)
+        top = _top_of_finite_runs(dataset, radii)
+        ax.set_ylim(0, top)
+        if top is not None:
+            note_above(ax, "runs that diverged may leave the axis")
         ax.set(xlabel=TIME, ylabel=r"largest norm so far  $\max_{t\alpha \leq s} |u^t|$")
         legend_outside(ax, "scheme")
     return ax
+
+
+def _named_radii(dataset: xr.Dataset) -> dict[str, float | None]:
+    """The radii that a sweep notes with its results, by arm; no ball where it notes none."""
+    names = arm_names(dataset)
+    noted = json.loads(dataset.attrs.get("radius", "[]")) or [None] * len(names)
+    if len(noted) != len(names):
+        raise ValueError(f"the results note {len(noted)} radii for {len(names)} arms; give radii")
+    return dict(zip(names, noted, strict=True))
+
+
+def _share_of_radius(norm: float, radius: float | None) -> str:
+    if radius is None or not np.isfinite(norm):
+        return ""
+    return f"\n$\\max|u|/r$ = {norm / radius:.7f}"
+
+
+def _top_of_finite_runs(dataset: xr.Dataset, radii: Mapping[str, float | None]) -> float | None:
+    """Where the vertical axis ends so that it shows every run that stayed finite, and every ball.
+
+    None, for the end that suits all that is drawn, if no run diverged or none stayed finite.
+    """
+    kept = finite_runs(dataset, dataset["max_norm"]).values
+    if np.isfinite(kept).all() or not np.isfinite(kept).any():
+        return None
+    return 1.1 * max([float(np.nanmax(kept)), *(r for r in radii.values() if r is not None)])
 
 
 def _line_of_radius(ax: Axes, radius: float, color: str) -> None:
@@ -250,7 +291,7 @@ def _line_of_flow_error(ax: Axes, dataset: xr.Dataset) -> None:
     """Where the reference itself is uncertain, if that is anywhere near the distances shown."""
     error = float(dataset["flow_error"]) if "flow_error" in dataset else 0.0
     bottom = ax.get_ylim()[0]
-    if np.isfinite(error) and error > bottom / 3:
+    if ax.get_yscale() == "log" and np.isfinite(error) and error > bottom / 3:
         ax.axhline(error, color=MUTED, linestyle=":", label="error of the\nreference flow")
 
 

@@ -59,6 +59,8 @@ def paths_in_plane(
         finite = np.flatnonzero(np.isfinite(paths).all(axis=(0, 2, 3)))
         shown = finite if finite.size else np.arange(paths.shape[1])
         for i, color in enumerate(sequential_colors(len(steps))):
+            if not np.isfinite(paths[i]).all(axis=(1, 2)).any():
+                labels[i] += " (no finite run)"
             for r in shown[:num_paths]:
                 label = labels[i] if r == shown[0] else None
                 ax.plot(*paths[i, r].T, color=color, linewidth=0.9, alpha=0.8, label=label)
