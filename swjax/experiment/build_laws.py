@@ -58,6 +58,6 @@ def _atoms(points: tuple, weights: tuple | None = None) -> Measure:
             f"points must be a list of points with as many numbers each, such as [[0, 1], [1, 0]]; "
             f"got {len(points)} of lengths {lengths}"
         )
-    float_type = jnp.zeros(()).dtype
+    float_type = jnp.result_type(float)
     shares = None if weights is None else jnp.asarray(weights, float_type)
     return measures.Discrete(jnp.asarray(points, float_type), shares)

@@ -236,6 +236,9 @@ def _do(
         how = f"Continue with: swjax resume {stopped}" if began else "Nothing had been run yet."
         console.print(Text(f"Stopped; nothing is lost. {how}"), soft_wrap=True)
         return 130
+    except OSError as error:
+        error.filename = error.filename or str(folders[len(sweeps)])
+        raise
     console.print(verdict_table([sweep.summary for sweep in sweeps]))
     for sweep in sweeps:
         console.print(Text(f"Report: {sweep.folder / 'report.html'}"), soft_wrap=True)

@@ -11,7 +11,7 @@ from swjax.experiment.study import Study
 
 
 def hypotheses(problem: Problem) -> dict[str, Any]:
-    """Examine the generator and the laws of a study, without sampling; a second or less.
+    """Examine the generator and the laws of a study, at a few fixed points; a few seconds at most.
 
     Args:
         problem: the study made runnable.

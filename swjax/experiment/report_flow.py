@@ -9,6 +9,7 @@ import xarray as xr
 from swjax import plot
 from swjax.convergence import Order
 from swjax.experiment.claims_closed_form import closed_form_claims
+from swjax.experiment.claims_extrapolated import side_by_side
 from swjax.experiment.claims_limits import scaled_biases, scaled_squares
 from swjax.experiment.closed_form import is_above_minimum, moments, scale_problem
 from swjax.experiment.distances import compact_distances, run_distances
@@ -122,9 +123,10 @@ def _limits(study: FlowStudy, ran: xr.Dataset, arm: str) -> Iterator[Sketch]:
         partial(
             plot.limit_as_steps_vanish,
             sizes,
-            squares.shares,
+            side_by_side(study, squares.shares),
             tolerance=asked.fluctuation,
             degree=asked.degree,
+            weights=squares.weights,
             label=r"mean of  $|u_\alpha(s) - u(s)|^2 / \alpha$, share of trace P(s)",
         ),
     )
@@ -139,9 +141,10 @@ def _limits(study: FlowStudy, ran: xr.Dataset, arm: str) -> Iterator[Sketch]:
         partial(
             plot.limit_as_steps_vanish,
             sizes,
-            biases.shares,
+            side_by_side(study, biases.shares),
             tolerance=asked.bias,
             degree=asked.degree,
+            weights=biases.weights,
             label=r"mean of  $u_\alpha(s) - u(s)$ by $\alpha$, share of b(s)",
         ),
     )

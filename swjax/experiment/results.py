@@ -1,4 +1,4 @@
-"""Results as labelled data: one dataset per cell, and all cells of a study as one."""
+"""Results as labeled data: one dataset per cell, and all cells of a study as one."""
 
 import json
 from collections.abc import Iterator
@@ -118,7 +118,7 @@ def _result_files(folder: RunFolder, study: Study) -> Iterator[tuple[Path, dict[
 
 
 def combine(folder: RunFolder, study: Study) -> xr.Dataset:
-    """All finished cells of a run as one labelled dataset; cells not there yet are missing values.
+    """All finished cells of a run as one labeled dataset; cells not there yet are missing values.
 
     Returns:
         Dimensions arm, step_size, repetition, time (and parameter). Besides the variables of the

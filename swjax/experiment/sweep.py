@@ -44,7 +44,7 @@ class Sweep:
 
     @cached_property
     def dataset(self) -> xr.Dataset:
-        """All results as one labelled dataset, read when it is first asked for.
+        """All results as one labeled dataset, read when it is first asked for.
 
         Dimensions ``arm``, ``step_size``, ``repetition``, ``time`` (and ``parameter``). Variables,
         where they apply: ``distance`` to the flow, ``loss``, ``sample_loss``, ``norm``,

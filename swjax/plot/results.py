@@ -1,4 +1,4 @@
-"""The one form of results the figures read: a labelled dataset, whoever made it."""
+"""The one form of results the figures read: a labeled dataset, whoever made it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -37,7 +37,7 @@ def as_results(
             The arm axis may be left out when there is one arm.
 
     Returns:
-        The labelled dataset.
+        The labeled dataset.
 
     Raises:
         ValueError: a variable has an unknown name or the wrong number of axes.

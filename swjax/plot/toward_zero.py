@@ -75,6 +75,7 @@ def limit_as_steps_vanish(
     *,
     tolerance: float | None = None,
     degree: int = 1,
+    weights: ArrayLike | Sequence | None = None,
     label: str = "share of the limit",
 ) -> Axes:
     """A quantity as a share of its predicted limit, by step size, and its extrapolation to zero.
@@ -85,6 +86,7 @@ def limit_as_steps_vanish(
         ax: where to draw; a new figure if not given.
         tolerance: half the width of a band around 1; shaded.
         degree: of the polynomial in the step size that is fitted.
+        weights: (k,), of the step sizes in the fit, see `convergence.extrapolate_to_zero`.
         label: of the vertical axis.
 
     Returns:
@@ -110,7 +112,7 @@ def limit_as_steps_vanish(
             ax.axhspan(1 - tolerance, 1 + tolerance, label=f"1 ± {tolerance:g}", **band)
         error_bars(ax, steps, means, label="measured, three standard errors")
         if len(steps) > degree + 1:
-            found = extrapolate_to_zero(steps, values, degree=degree)
+            found = extrapolate_to_zero(steps, values, degree=degree, weights=weights)
             along = np.linspace(0.0, 1.05 * steps.max(), 50)
             line = np.polynomial.polynomial.polyval(along, found.coefficients)
             words = f"curve through them, at zero {found.limit:.4f} [{found.low:.4f}, "
