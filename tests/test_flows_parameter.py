@@ -228,3 +228,11 @@ def test_bad_arguments_are_refused(settings, error, message):
 def test_an_explosion_is_reported_with_its_time():
     with pytest.raises(FloatingPointError, match="infinite or NaN at time 2"):
         gradient_flow(lambda u: -jnp.sum(u**4), jnp.ones(2), [0.0, 0.01, 2.0, 3.0], num_steps=50)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_is_computed_in_single_precision(dtype):
+    flow = gradient_flow(lambda u: jnp.sum(u**2) / 2, jnp.array([1.0, 2.0], dtype), [0.0, 4.0])
+    assert flow.path.dtype == jnp.float32
+    np.testing.assert_allclose(flow.path[1], np.exp(-4) * np.array([1, 2]), rtol=1e-5)
+    assert 0 < flow.error < 1e-5

@@ -174,7 +174,7 @@ BAD = {
     "noise without key": ({"entropy": 0.1}, ValueError, "pass key="),
     "fresh without key": ({"num_directions": 2}, ValueError, "pass key="),
     "no directions": ({"num_directions": 0, "key": KEY}, ValueError, "at least 1"),
-    "empty directions": ({"directions": np.zeros((0, 2))}, ValueError, "K >= 1"),
+    "empty directions": ({"directions": np.zeros((0, 2))}, ValueError, "L >= 1"),
     "directions of another space": ({"directions": np.eye(3)}, ValueError, "unit vector"),
     "long directions": ({"directions": 2 * np.eye(2)}, ValueError, "length"),
     "two kinds of directions": (

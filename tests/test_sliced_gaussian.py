@@ -101,7 +101,7 @@ def test_4000_particles_follow_the_closure_within_2_percent():
     [
         ({"covariance_x": jnp.zeros((2, 2))}, "positive definite"),
         ({"covariance_x": jnp.array([[1.0, 0.5], [0.0, 1.0]])}, "symmetric"),
-        ({"covariance_y": -1.0}, "negative"),
+        ({"covariance_y": -1.0}, "semidefinite"),
         ({"mean_y": jnp.zeros(3)}, "same shape"),
         ({"entropy": -1.0}, "entropy must be"),
         ({"times": [0.0]}, "times must be"),
@@ -119,5 +119,5 @@ def test_bad_input_is_refused_with_the_reason(change, reason):
 
 def test_two_matrices_in_dimension_4_need_directions():
     zero, one = jnp.zeros(4), jnp.eye(4)
-    with pytest.raises(ValueError, match="pass directions"):
+    with pytest.raises(ValueError, match="pass them, for example"):
         swjax.gaussian_sliced_flow(zero, one, zero, one, [0.0, 1.0])

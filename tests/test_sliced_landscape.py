@@ -323,7 +323,7 @@ def test_the_fluctuation_of_the_discrete_energy_has_the_variance_of_the_central_
         (lambda y, t: swjax.descend_cells(y[:2], y, t), "as many points"),
         (lambda y, t: sliced_cells._checked(y, y, None), "finitely many"),
         (lambda y, t: swjax.descend_cells(y, y, t, max_steps=0), "at least 1"),
-        (lambda y, t: swjax.sliced_cell(y, y, t[:0]), "K >= 1"),
+        (lambda y, t: swjax.sliced_cell(y, y, t[:0]), "L >= 1"),
         (lambda y, t: swjax.cell_minimizer(y, t, jnp.zeros((1, 3), int)), "cell must have"),
         (lambda y, t: swjax.cell_minimizer(y, t[:, :1], jnp.zeros((2, 3), int)), "Expected y"),
         (lambda y, t: swjax.sliced_fixed_point(y[:0], y, t), "at least one point"),

@@ -44,7 +44,8 @@ class Flow(NamedTuple):
         path: a tree like the parameters, each leaf with a leading axis of length `T`.
         error: scalar, the largest of `errors`.
         errors: `(T,)`, the distance to the solution with steps twice as long.
-        dissipation: `(T,)`, the integral of `|u'|^2` from 0; the loss has fallen by as much.
+        dissipation: `(T,)`, the integral of `|u'|^2` from 0; the loss has fallen by as much, except
+            at corners (see `gradient_flow`), where this is too large.
     """
 
     times: Float[Array, "T"]
@@ -84,6 +85,13 @@ def gradient_flow(
     the segment between the gradients on the two sides. Kinks that turn the gradient by little (the
     tangential part being above 0.99 of it) are crossed to and fro, within `O(step)` of the flow;
     `dissipation` then counts up to 2 percent too much, however short the steps.
+
+    *At a corner*, where two or more kinks attract at once, one of them is followed and the others
+    are crossed to and fro, within `O(step)` of the flow. `errors` may not see that (both solutions
+    can be at the same points, even exactly), and `dissipation` adds up the crossings, without end:
+    trust neither there, compare with other steps, and look at `energy_residual`, which shows it.
+
+    Half precision is computed in float32: the path has that type, and the loss is called with it.
 
     *In the ball*, the velocity on the sphere loses its outward part, as the normal cone demands,
     and every step ends with the projection on the ball. The order is that of the method as long as
@@ -139,7 +147,8 @@ def gradient_flow(
     if jax.tree_util.all_leaves([field]):
         field = Partial(field)
     grid = checked_times(times)
-    start, unravel = ravel_pytree(_checked_params(params))
+    widened = lambda leaf: jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32))
+    start, unravel = ravel_pytree(jax.tree.map(widened, _checked_params(params)))
     radius = _checked_radius(radius, start)
     longest = _longest_step(grid[-1], num_steps, max_step)
     # Pairs of steps per interval: the comparison takes one step where the solution takes two.
