@@ -122,9 +122,10 @@ def descend_cells(
     Example:
         >>> y = jnp.array([[0.0, 1.0], [0.0, -1.0]])
         >>> end = descend_cells(y[:, ::-1] + 0.1, y, jnp.array([[0.6, 0.8], [-0.6, 0.8]]))
-        >>> print(end.points, end.is_stable)  # one of the minima that are not the target
-        [[ 1.3333334  0.       ]
-         [-1.3333334  0.       ]] True
+        >>> abs(end.points).round(2).tolist()  # one of the minima that are not the target
+        [[1.3300000429153442, 0.0], [1.3300000429153442, 0.0]]
+        >>> bool(end.is_stable)
+        True
         >>> bool(end.value < 1e-10)
         True
     """
