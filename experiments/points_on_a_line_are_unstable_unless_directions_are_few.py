@@ -24,8 +24,7 @@ import numpy as np
 from _script import options, save
 
 import swjax
-from swjax.plot import CATEGORICAL, INK, MUTED, axes_or_new, figure_style
-from swjax.plot._style import sequential_colors
+from swjax.plot import CATEGORICAL, INK, MUTED, axes_or_new, figure_style, sequential_colors
 from swjax.problems import CollinearPoints
 
 FACTORS = np.array([0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.01, 1.05, 1.1, 1.2, 1.5, 2, 4, 10])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from _claim import HERE, save
+from _claim import HERE, save, suffix
 from rich.console import Console
 from rich.table import Table
 
@@ -31,7 +31,7 @@ def run_all() -> dict[tuple[str, int], Sweep]:
     for law, text in LAWS.items():
         for num in DIRECTIONS:
             overrides = [f"target={text}", f"loss.num_directions={num}", *sys.argv[1:]]
-            name = f"t2_grid-{law}-{num}" + ("-changed" if sys.argv[1:] else "")
+            name = f"t2_grid-{law}-{num}{suffix()}"
             output: Path = HERE.parent / "runs" / name
             study = HERE.parent / "configs" / "theorem2" / "grid.yaml"
             found[law, num] = run(study, output=output, overrides=overrides)

@@ -32,8 +32,7 @@ from _script import keys, options, save
 import swjax
 from swjax.convergence import mean_interval, paired_difference
 from swjax.generators import MLP
-from swjax.plot import CATEGORICAL, INK, MUTED, axes_or_new, figure_style
-from swjax.plot._style import sequential_colors
+from swjax.plot import CATEGORICAL, INK, MUTED, axes_or_new, figure_style, sequential_colors
 
 NUM_POINTS, LEVEL = 64, 0.3
 TIMES = np.linspace(0, 12, 61)

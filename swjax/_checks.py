@@ -135,3 +135,22 @@ def as_count(name: str, value: Any) -> int:
     if count < 1:
         raise ValueError(f"{name} must be at least 1, got {count}.")
     return count
+
+
+def checked_covariance(name: str, value: ArrayLike, dim: int) -> Array:
+    """A scalar variance or a covariance matrix, or an error that says why it is neither."""
+    covariance = as_real_array(name, value)
+    if covariance.shape not in ((), (dim, dim)):
+        raise ValueError(
+            f"{name} must be a number or a matrix of shape ({dim}, {dim}), got {covariance.shape}."
+        )
+    if is_concrete(covariance):
+        values = np.atleast_2d(np.asarray(covariance, np.float64))
+        if not np.abs(values - values.T).max() <= 1e-5 * np.abs(values).max():
+            raise ValueError(f"{name} must be symmetric and finite.")
+        least = np.linalg.eigvalsh(values)[0]
+        if not least >= -1e-5 * np.abs(values).max():
+            raise ValueError(
+                f"{name} must be positive semidefinite; its smallest eigenvalue is {least:.6g}."
+            )
+    return covariance

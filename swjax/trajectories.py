@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from swjax._checks import is_concrete
+from swjax._trees import check_floating_leaves
 
 # After this many unit intervals the weight 2^-k is below the spacing of doubles.
 _NUM_INTERVALS = 53
@@ -26,12 +27,11 @@ def _as_path(name: str, path: PyTree) -> tuple[PyTree, int]:
     leaves = jax.tree_util.tree_leaves_with_path(path)
     if not leaves:
         raise ValueError(f"{name} has no arrays in it; pass an array or a tree of arrays.")
+    check_floating_leaves(name, path)
     lengths = {}
     for where, leaf in leaves:
         label = name + jax.tree_util.keystr(where)
         leaf = jnp.asarray(leaf)
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise TypeError(f"{label} has dtype {leaf.dtype}; a path needs floating point leaves.")
         if leaf.ndim == 0:
             raise ValueError(f"{label} is a scalar; every leaf needs a leading axis of iterates.")
         lengths[label] = leaf.shape[0]

@@ -77,19 +77,10 @@ def test_imports_go_down(path):
             assert not folders, f"{own} imports {other} sideways"
 
 
-# What stands here is to become public.
-STILL_PRIVATE = {
-    "flows/sliced_gaussian.py": {
-        "exact._gaussians.checked_covariance",
-        "exact._gaussians.directions_and_weights",
-    }
-}
-
-
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_what_is_private_to_a_package_is_used_in_it_alone(path):
     """Private modules directly below swjax, such as `swjax._checks`, are for all."""
-    for name in imported_modules(path) - STILL_PRIVATE.get(str(path.relative_to(PACKAGE)), set()):
+    for name in imported_modules(path):
         other, *inside = name.split(".")
         private = [part for part in inside if part.startswith("_")]
         assert other == unit(path) or not private, f"{path.name} imports swjax.{name}"

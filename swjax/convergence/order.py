@@ -146,10 +146,10 @@ def equivalence_verdict(
     sharp one fail it because of a finite-step correction.
 
     Args:
-        low: lower end of a confidence interval, a float.
-        high: upper end.
-        expected: the value that theory predicts.
-        tolerance: half the width of the band, positive.
+        low: lower end of a confidence interval, a number or scalar array.
+        high: upper end, a number or scalar array.
+        expected: the value that theory predicts, a number or scalar array.
+        tolerance: half the width of the band, a positive number or scalar array.
 
     Returns:
         `"holds"` if the interval lies inside the band, `"fails"` if it lies outside, `"undecided"`

@@ -4,15 +4,11 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from swjax._checks import as_real_array, check_unit_length, is_concrete, working_dtype
-from swjax.directions import equispaced_directions
-
-_NUM_ANGLES = 256
-_NUM_HEIGHTS = 128
+from swjax._checks import as_real_array, checked_covariance, working_dtype
+from swjax.exact.sphere_rule import directions_and_weights
 
 
 def _mean_root(covariance: Float[Array, "d d"]) -> Float[Array, ""]:
@@ -35,27 +31,6 @@ def _mean_root(covariance: Float[Array, "d d"]) -> Float[Array, ""]:
     mean_norm = math.sqrt(2) * math.exp(math.lgamma((dim + 1) / 2) - math.lgamma(dim / 2))
     root = jnp.where(scale > 0, jnp.sqrt(jnp.where(scale > 0, scale, 1)), 0)
     return root * integral / (2 * math.sqrt(math.pi) * mean_norm)
-
-
-def _sphere_rule(dim: int) -> tuple[Float[Array, "L d"], Float[Array, " L"]]:
-    """Directions and weights that integrate smooth even functions, in dimension 2 or 3."""
-    if dim == 2:
-        directions = equispaced_directions(_NUM_ANGLES)
-        return directions, jnp.full(_NUM_ANGLES, 1 / _NUM_ANGLES)
-    heights, weights = np.polynomial.legendre.leggauss(_NUM_HEIGHTS)
-    heights, weights = heights[heights > 0], weights[heights > 0]
-    angles = 2 * np.pi * np.arange(_NUM_ANGLES) / _NUM_ANGLES
-    across = np.sqrt(1 - heights**2)[:, None] * np.ones_like(angles)[None]
-    points = np.stack(
-        [
-            across * np.cos(angles)[None],
-            across * np.sin(angles)[None],
-            np.broadcast_to(heights[:, None], across.shape),
-        ],
-        axis=-1,
-    )
-    weights = np.repeat(weights / _NUM_ANGLES, _NUM_ANGLES)
-    return jnp.asarray(points.reshape(-1, 3), float), jnp.asarray(weights, float)
 
 
 def _safe_root(values: Array) -> Array:
@@ -156,43 +131,3 @@ def sw2_sq_gaussians(
         )
     rule = tuple(v.astype(dtype) for v in directions_and_weights(dim, directions)) if both else None
     return _value(means[0] - means[1], covariances, rule)
-
-
-def directions_and_weights(
-    dim: int, directions: ArrayLike | None
-) -> tuple[Float[Array, "L d"], Float[Array, " L"]]:
-    """The directions to average over, with weights."""
-    if directions is not None:
-        rows = as_real_array("directions", directions)
-        if rows.ndim != 2 or rows.shape[1] != dim or len(rows) == 0:
-            raise ValueError(f"directions must have shape (L, {dim}), got {rows.shape}.")
-        check_unit_length(rows)
-        return rows, jnp.full(len(rows), 1 / len(rows))
-    if dim == 1:
-        return jnp.ones((1, 1)), jnp.ones(1)
-    if dim > 3:
-        raise ValueError(
-            f"Between two covariance matrices in dimension {dim} a mean over directions is taken: "
-            "pass them, for example sample_quasi_directions(key, 4096, dim). If a covariance is a "
-            "multiple of the identity, pass the variance as a number instead."
-        )
-    return _sphere_rule(dim)
-
-
-def checked_covariance(name: str, value: ArrayLike, dim: int) -> Array:
-    """A scalar variance or a covariance matrix, or an error that says why it is neither."""
-    covariance = as_real_array(name, value)
-    if covariance.shape not in ((), (dim, dim)):
-        raise ValueError(
-            f"{name} must be a number or a matrix of shape ({dim}, {dim}), got {covariance.shape}."
-        )
-    if is_concrete(covariance):
-        values = np.atleast_2d(np.asarray(covariance, np.float64))
-        if not np.abs(values - values.T).max() <= 1e-5 * np.abs(values).max():
-            raise ValueError(f"{name} must be symmetric and finite.")
-        least = np.linalg.eigvalsh(values)[0]
-        if not least >= -1e-5 * np.abs(values).max():
-            raise ValueError(
-                f"{name} must be positive semidefinite; its smallest eigenvalue is {least:.6g}."
-            )
-    return covariance

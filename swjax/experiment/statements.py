@@ -9,8 +9,6 @@ import xarray as xr
 from swjax.convergence import Interval, Verdict, equivalence_verdict
 from swjax.experiment.study import Study
 
-# Half the width of a 95 % interval, in standard errors of a normal law.
-NORMAL_95 = 1.959964
 # Below this probability of so bad a fit, an expansion in the step size is not believed.
 MISFIT = 1e-3
 

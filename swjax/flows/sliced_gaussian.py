@@ -24,8 +24,14 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from swjax._checks import as_real_array, checked_directions, is_concrete, working_dtype
-from swjax.exact._gaussians import checked_covariance, directions_and_weights
+from swjax._checks import (
+    as_real_array,
+    checked_covariance,
+    checked_directions,
+    is_concrete,
+    working_dtype,
+)
+from swjax.exact.sphere_rule import directions_and_weights
 from swjax.flows.parameter import gradient_flow
 
 

@@ -15,6 +15,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from swjax._trees import check_floating_leaves
+
 Curve = Callable[[Array], PyTree]
 
 
@@ -45,9 +47,7 @@ def sample_polygon(
         raise ValueError(
             f"a polygon needs at least two vertices, found num_vertices={num_vertices}"
         )
-    dtype = jnp.result_type(*jax.tree.leaves(center))
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise TypeError(f"center must hold floating-point arrays, found {dtype}")
+    check_floating_leaves("center", center)
     return _sample_polygon(key, center, radius, num_vertices)
 
 
@@ -70,13 +70,11 @@ def midpoints(num_nodes: int) -> np.ndarray:
 
 def polygon(path: PyTree) -> PyTree:
     """The path as arrays, checked to be a polygon."""
+    check_floating_leaves("path", path)
     path = jax.tree.map(jnp.asarray, path)
     leaves = jax.tree.leaves(path)
-    if not leaves or not all(jnp.issubdtype(v.dtype, jnp.floating) for v in leaves):
-        raise TypeError(
-            "a path is a pytree of floating-point arrays or a function, found leaves of type "
-            f"{[str(v.dtype) for v in leaves]}"
-        )
+    if not leaves:
+        raise TypeError("path has no arrays in it; pass a tree of arrays, or a function.")
     lengths = {v.shape[0] if v.ndim else 0 for v in leaves}
     if len(lengths) != 1 or min(lengths) < 2:
         raise ValueError(

@@ -18,9 +18,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
 from swjax._checks import is_concrete
+from swjax._trees import check_floating_leaves
 from swjax.nonsmooth.min_norm import MinNormPoint, min_norm_point, min_norm_with_normal
 from swjax.nonsmooth.vectors import (
-    check_floating,
     check_radius,
     flatten,
     flatten_rows,
@@ -190,7 +190,7 @@ def distance_to_points(params: PyTree, points: PyTree) -> Float[Array, "..."]:
     [1.    0.25  0.125]
     """
     for name, tree in (("params", params), ("points", points)):
-        check_floating(name, tree)
+        check_floating_leaves(name, tree)
     given, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, params))
     wanted, other = jax.tree.flatten(jax.tree.map(jnp.asarray, points))
     if structure != other or not given:

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
 from swjax._checks import is_concrete
+from swjax._trees import check_floating_leaves
 
 # A projection onto the ball leaves a norm of radius (1 +- 4 eps); this much counts as the sphere.
 _SPHERE_WIDTH = 16
@@ -17,7 +18,7 @@ _SPHERE_WIDTH = 16
 
 def flatten(name: str, tree: PyTree) -> tuple[Array, Any]:
     """The tree as one vector of at least float32, and the function that restores it."""
-    check_floating(name, tree)
+    check_floating_leaves(name, tree)
     widened = lambda leaf: jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32))
     vector, restore = ravel_pytree(jax.tree.map(widened, tree))
     if vector.size == 0:
@@ -27,7 +28,7 @@ def flatten(name: str, tree: PyTree) -> tuple[Array, Any]:
 
 def flatten_rows(name: str, tree: PyTree, like: PyTree) -> Array:
     """A tree of stacked vectors as rows `(m, d)`, checked against the tree of one vector."""
-    check_floating(name, tree)
+    check_floating_leaves(name, tree)
     given, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, tree))
     expected, other = jax.tree.flatten(jax.tree.map(jnp.asarray, like))
     shapes = [leaf.shape[1:] if leaf.ndim else None for leaf in given]
@@ -70,14 +71,3 @@ def check_radius(radius: ArrayLike) -> Array:
 def safe(length: Array) -> Array:
     """The length, to divide by: 1 where it is zero."""
     return jnp.where(length > 0, length, 1)
-
-
-def check_floating(name: str, tree: PyTree) -> None:
-    """Refuse a tree with a leaf that is no real floating-point array."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        dtype = jnp.result_type(leaf)
-        if not jnp.issubdtype(dtype, jnp.floating):
-            raise TypeError(
-                f"{name}{jax.tree_util.keystr(path)} has dtype {dtype}; real floating-point "
-                "leaves are expected. Leave counters and keys out of the parameters."
-            )

@@ -9,6 +9,7 @@ from swjax.plot._style import INK as INK
 from swjax.plot._style import MUTED as MUTED
 from swjax.plot._style import axes_or_new as axes_or_new
 from swjax.plot._style import figure_style as figure_style
+from swjax.plot._style import sequential_colors as sequential_colors
 from swjax.plot.against_step_size import fluctuation_constant as fluctuation_constant
 from swjax.plot.against_step_size import order_plot as order_plot
 from swjax.plot.against_step_size import paired_differences as paired_differences

@@ -206,7 +206,7 @@ def residual_distribution(
         for row, label, color in zip(values, labels, colors, strict=True):
             _steps_up(ax, row.ravel(), color=color, label=label)
         if "goldstein" in dataset:
-            good = dataset["goldstein"].where(dataset["diverged_at"] < 0)
+            good = finite_runs(dataset, dataset["goldstein"])
             rows = good.transpose("step_size", "repetition").values
             for row, color in zip(rows, colors, strict=True):
                 _steps_up(ax, row, color=color, linestyle=BROKEN, linewidth=1.1)

@@ -131,10 +131,20 @@ def uniform_grid(num: int, dim: int = 1) -> Particles:
 
 
 def torus_grid(num: int, dim: int = 1) -> Float[Array, "m d"]:
-    """The points `(i_1, ..., i_d) / num` of the torus, `(num^dim, dim)`.
+    """The points `(i_1, ..., i_d) / num` of the torus.
+
+    Args:
+        num: points along each axis, at least 1.
+        dim: dimension d of the torus, at least 1.
+
+    Returns:
+        Array of shape `(num^dim, dim)`, entries in `[0, 1)`, the last coordinate running fastest.
 
     Raises:
         ValueError: if a number is smaller than 1.
+
+    >>> torus_grid(2, 2).tolist()
+    [[0.0, 0.0], [0.0, 0.5], [0.5, 0.0], [0.5, 0.5]]
     """
     num, dim = as_count("num", num), as_count("dim", dim)
     axis = jnp.arange(num) / num
