@@ -21,18 +21,24 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
 from swjax._checks import is_concrete
-from swjax.flows._kinks import is_attracting, slide
+from swjax.flows._ball import projected_on_ball, touches_sphere, without_radial_part
+from swjax.flows.corners import follow_kinks, is_driven_back, no_passage
 from swjax.flows.times import checked_times, steps_per_interval
 from swjax.losses import SlicedLoss
 from swjax.population import PopulationLoss
 
-# Explicit Runge-Kutta methods: coefficients of the stages after the first, and of the step.
+# Explicit Runge-Kutta methods. The first three stages of each are the velocities where the step
+# starts, at the end of an Euler step and in the middle of that. Here are the coefficients of the
+# stages after these, and the weights of all.
 METHODS: dict[str, tuple[tuple[tuple[float, ...], ...], tuple[float, ...]]] = {
-    "euler": ((), (1.0,)),
-    "midpoint": (((0.5,),), (0.0, 1.0)),
-    "heun": (((1.0,),), (0.5, 0.5)),
-    "rk4": (((0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6)),
+    "euler": ((), (1.0, 0.0, 0.0)),
+    "midpoint": ((), (0.0, 0.0, 1.0)),
+    "heun": ((), (0.5, 0.5, 0.0)),
+    "rk4": (((0.0, 0.0, 0.5), (0.0, 0.0, 0.0, 1.0)), (1 / 6, 0.0, 1 / 3, 1 / 3, 1 / 6)),
 }
+# The velocity jumps in a step if it changes by more than this share, all of it in one half of the
+# way to this accuracy.
+_LEAST_JUMP, _ONE_HALF = 1e-3, 0.1
 DEFAULT_NUM_STEPS = 512
 
 
@@ -43,9 +49,9 @@ class Flow(NamedTuple):
         times: `(T,)`, the first is 0.
         path: a tree like the parameters, each leaf with a leading axis of length `T`.
         error: scalar, the largest of `errors`.
-        errors: `(T,)`, the distance to the solution with steps twice as long.
-        dissipation: `(T,)`, the integral of `|u'|^2` from 0; the loss has fallen by as much, except
-            at corners (see `gradient_flow`), where this is too large.
+        errors: `(T,)`, the distance to the solution with steps twice as long, and what the steps
+            that meet a jump of the gradient may add to it (see `gradient_flow`).
+        dissipation: `(T,)`, the integral of `|u'|^2` from 0; the loss has fallen by as much.
     """
 
     times: Float[Array, "T"]
@@ -75,21 +81,19 @@ def gradient_flow(
 
     *Where the gradient jumps* (outputs of the generator that pass each other, kinks of its
     activations, directions of a finite law), the step that crosses the jump is of first order. The
-    estimate then is of the size of the true error rather than above it: solve with a step several
-    times smaller than the distances to be resolved, and check that the estimate falls with the
-    step.
+    largest such step, its length times the jump, is added to the estimate. That is of the size of
+    the true error, not above it: solve with a step several times smaller than the distances to be
+    resolved, and check that the estimate falls with the step.
 
     *At a kink that attracts from both sides* the solution of `u' in -dF(u)` stops or slides along
     it: its velocity is the element of least norm of `-dF(u)`. A step whose end is driven back is
-    cut where the gradient turns, found by bisection, and goes on with the element of least norm of
-    the segment between the gradients on the two sides. Kinks that turn the gradient by little (the
-    tangential part being above 0.99 of it) are crossed to and fro, within `O(step)` of the flow;
-    `dissipation` then counts up to 2 percent too much, however short the steps.
-
-    *At a corner*, where two or more kinks attract at once, one of them is followed and the others
-    are crossed to and fro, within `O(step)` of the flow. `errors` may not see that (both solutions
-    can be at the same points, even exactly), and `dissipation` adds up the crossings, without end:
-    trust neither there, compare with other steps, and look at `energy_residual`, which shows it.
+    cut where the gradient turns, found by bisection to a 65536th of the step, and goes on with the
+    element of least norm of the hull of the gradients on the two sides. *At a corner*, where more
+    kinks attract at once, they are met one after the other, and the hull is that of all gradients
+    met. Steps along kinks are of first order. Of more than eight gradients the hull is replaced by
+    a smaller one; where a step is still driven back after 64 meetings, the way it makes is added to
+    the estimate. Kinks that shorten the velocity by less than one part in two million are crossed
+    to and fro, within `O(step)` of the flow.
 
     Half precision is computed in float32: the path has that type, and the loss is called with it.
 
@@ -191,6 +195,15 @@ def energy_residual(loss: SlicedLoss | Callable[[Any], Array], flow: Flow) -> Fl
     return values[0] - values - flow.dissipation
 
 
+class _State(NamedTuple):
+    """Where the solution has come to, and what has been added up on the way."""
+
+    point: Float[Array, "P"]
+    dissipation: Array
+    slack: Array
+    unresolved: Array
+
+
 @partial(jax.jit, static_argnums=5)
 def _solve(
     field: Any,
@@ -200,81 +213,99 @@ def _solve(
     radius: Array | None,
     static: tuple[bool, Callable[[Array], Any], str],
 ) -> tuple[Float[Array, "T P"], Float[Array, "T"], Float[Array, "T"]]:
-    """The path as flat vectors, its distances to the one of twice the step, and the dissipation."""
+    """The path as flat vectors, the estimates of its error, and the dissipation."""
     is_loss, unravel, method = static
 
     def velocity(flat: Array) -> Array:
         gradient = (jax.grad(field) if is_loss else field)(unravel(flat))
         return -ravel_pytree(gradient)[0].astype(start.dtype)
 
-    def solution(steps: Array) -> tuple[Array, Array]:
-        def interval(state: tuple, piece: tuple) -> tuple[tuple, tuple]:
+    def solution(steps: Array) -> _State:
+        def interval(state: _State, piece: tuple) -> tuple[_State, _State]:
             length, count = piece
             step = length / count
             advance = lambda _, state: _step(velocity, state, step, radius, method)
             state = lax.fori_loop(0, count, advance, state)
             return state, state
 
-        state = (start, jnp.zeros((), start.dtype))
+        zero = jnp.zeros((), start.dtype)
+        state = _State(start, zero, zero, zero)
         _, later = lax.scan(interval, state, (lengths, steps))
         return jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), state, later)
 
     pairs = jnp.asarray(pairs)
-    paths, dissipation = lax.map(solution, jnp.stack([pairs, 2 * pairs]))
-    return paths[1], jnp.linalg.norm(paths[1] - paths[0], axis=1), dissipation[1]
+    both = lax.map(solution, jnp.stack([pairs, 2 * pairs]))
+    distances = jnp.linalg.norm(both.point[1] - both.point[0], axis=1)
+    errors = distances + both.slack[1] + both.unresolved[1]
+    return both.point[1], errors, both.dissipation[1]
 
 
 def _step(
     velocity: Callable[[Array], Array],
-    state: tuple[Array, Array],
+    state: _State,
     step: Array,
     radius: Array | None,
     method: str,
-) -> tuple[Array, Array]:
-    """One step for the point and for the integral of the squared velocity."""
-    point, dissipation = state
-    at_rest = jnp.zeros((), bool)
-    first = velocity(point)
-    if radius is not None:
-        slack = 8 * jnp.finfo(point.dtype).eps
-        outward = jnp.vdot(first, point) > 0
-        at_rest = outward & (jnp.linalg.norm(point) >= radius * (1 - slack))
-
-    def allowed(inner: Array, slope: Array) -> Array:
-        return slope if radius is None else _without_radial_part(slope, inner, at_rest)
-
-    first = allowed(point, first)
-    ahead = allowed(point, velocity(point + step * first))
-
-    def runge_kutta() -> tuple[Array, Array]:
-        stages, weights = METHODS[method]
-        slopes = [first]
-        for coefficients in stages:
-            pairs = zip(coefficients, slopes, strict=True)
-            inner = point + step * sum(c * k for c, k in pairs if c)
-            slopes.append(allowed(inner, velocity(inner)))
-        used = [(w, k) for w, k in zip(weights, slopes, strict=True) if w]
-        squares = sum(w * jnp.vdot(k, k) for w, k in used)
-        return point + step * sum(w * k for w, k in used), step * squares
-
-    def sliding() -> tuple[Array, Array]:
-        time, along = slide(velocity, point, first, ahead, step)
-        rest = step - time
-        squares = time * jnp.vdot(first, first) + rest * jnp.vdot(along, along)
-        return point + time * first + rest * along, squares
-
-    point, squares = lax.cond(is_attracting(first, ahead), sliding, runge_kutta)
-    if radius is not None:
-        norm = jnp.linalg.norm(point)
-        point = jnp.where(norm > radius, point * (radius / jnp.maximum(norm, radius)), point)
-    return point, dissipation + squares
+) -> _State:
+    """One step, which runs along the kinks that drive it back."""
+    point = state.point
+    here = velocity(point)
+    held = touches_sphere(point, radius) & (jnp.vdot(here, point) > 0)
+    slopes, ahead = _slopes(velocity, point, here, held, step, method)
+    opposed = is_driven_back(slopes[0], slopes[1])
+    passage = lax.cond(
+        opposed,
+        lambda: follow_kinks(velocity, point, here, ahead, step, opposed, radius),
+        lambda: no_passage(point),
+    )
+    weights = jnp.asarray(METHODS[method][1], point.dtype)
+    across = passage._replace(
+        point=point + step * jnp.sum(weights[:, None] * slopes, axis=0),
+        squares=step * jnp.sum(weights * jnp.sum(slopes**2, axis=1)),
+        slack=step * _jump(slopes),
+    )
+    passage = jax.tree.map(partial(jnp.where, passage.met), passage, across)
+    return _State(
+        projected_on_ball(passage.point, radius),
+        state.dissipation + passage.squares,
+        jnp.maximum(state.slack, passage.slack),
+        state.unresolved + passage.unresolved,
+    )
 
 
-def _without_radial_part(slope: Array, point: Array, flag: Array) -> Array:
-    """The part of the slope tangent to the sphere through the point, where the flag is set."""
-    sq_norm = jnp.vdot(point, point)
-    radial = jnp.vdot(slope, point) / jnp.where(sq_norm > 0, sq_norm, 1)
-    return jnp.where(flag, slope - radial * point, slope)
+def _slopes(
+    velocity: Callable[[Array], Array],
+    point: Float[Array, "P"],
+    here: Float[Array, "P"],
+    held: Array,
+    step: Array,
+    method: str,
+) -> tuple[Float[Array, "stages P"], Float[Array, "P"]]:
+    """The stages of a step, and the velocity at the end of an Euler step as it is off the ball."""
+    rows = ((), (1.0,), (0.5,), *METHODS[method][0])
+    table = np.zeros((len(rows), len(rows)))
+    for row, coefficients in zip(table, rows, strict=True):
+        row[: len(coefficients)] = coefficients
+    table = jnp.asarray(table, point.dtype)
+
+    def add(i: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        slopes, ahead = state
+        inner = point + step * jnp.sum(table[i][:, None] * slopes, axis=0)
+        found = velocity(inner)
+        slopes = slopes.at[i].set(without_radial_part(found, inner, held))
+        return slopes, jnp.where(i == 1, found, ahead)
+
+    slopes = jnp.zeros((len(rows), point.size), point.dtype)
+    slopes = slopes.at[0].set(without_radial_part(here, point, held))
+    return lax.fori_loop(1, len(rows), add, (slopes, here))
+
+
+def _jump(slopes: Float[Array, "stages P"]) -> Array:
+    """By how much the velocity jumps on the way of an Euler step; 0 if it changes smoothly."""
+    first, ahead, middle = slopes[:3]
+    change, bend = jnp.linalg.norm(ahead - first), jnp.linalg.norm(first - 2 * middle + ahead)
+    is_large = change > _LEAST_JUMP * jnp.linalg.norm(first)
+    return jnp.where(is_large & (jnp.abs(bend - change) < _ONE_HALF * change), change, 0)
 
 
 def _checked_params(params: PyTree) -> PyTree:
