@@ -215,6 +215,8 @@ def test_several_mistakes_are_reported_at_once_with_place_value_and_what_is_allo
         ("reference={kind: population}", "give source and target `num_atoms: ...`"),
         ("record.loss={kind: population}", "or record the loss over draws"),
         ("repetitions=1", "repetitions: input should be greater than or equal to 2"),
+        ("repetitions=99999999999999999999", "should be less than or equal to 2147483647"),
+        ("loss.num_directions=3000000000", "should be less than or equal to 2147483647"),
         ("name=../up", "name: string should match pattern"),
     ],
 )  # fmt: skip

@@ -86,7 +86,7 @@ class LimitsExpectation(Piece):
     bias: Positive | None = Field(None, description="relative tolerance of the bias")
     bias_order: Positive | None = Field(None, description="half width of the band around order 1")
     degree: Literal[1, 2] = Field(1, description="of the polynomial in the step size")
-    num_draws: Annotated[int, Field(ge=1000)] = Field(
+    num_draws: Annotated[int, Field(ge=1000, lt=2**31)] = Field(
         100_000, description="draws for the covariance of the gradient, where it has no formula"
     )
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from swjax.experiment.piece import Count, NonNegative, Piece, Positive
+from swjax.experiment.piece import Count, NonNegative, Piece, Positive, Several
 
 
 class _Law(Piece):
@@ -59,7 +59,7 @@ class CheckerboardLaw(_Law):
     """Uniform on the dark squares of a checkerboard in the plane, `cells` along an edge."""
 
     kind: Literal["checkerboard"]
-    cells: Annotated[int, Field(ge=2)] = 4
+    cells: Several = 4
 
 
 class GaussianMixtureLaw(_Law):

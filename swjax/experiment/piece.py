@@ -7,7 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
+# No array has more rows, and no loop more turns, than 32 bits can count.
+_MOST = 2**31 - 1
+Count = Annotated[int, Field(ge=1, le=_MOST)]
+Several = Annotated[int, Field(ge=2, le=_MOST)]
 
 
 class Piece(BaseModel):
@@ -19,5 +22,5 @@ class Piece(BaseModel):
 class FixedDraws(Piece):
     """Minibatches drawn once, over which a loss is averaged."""
 
-    num: Annotated[int, Field(ge=2)] = Field(description="draws of minibatches, in two halves")
+    num: Several = Field(description="draws of minibatches, in two halves")
     num_directions: Count = Field(1, description="directions averaged over in every draw")

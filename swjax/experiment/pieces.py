@@ -10,7 +10,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from swjax.experiment.optax_names import check_optax_arguments
-from swjax.experiment.piece import Count, NonNegative, Piece, Positive
+from swjax.experiment.piece import Count, NonNegative, Piece, Positive, Several
 
 # --- generators -----------------------------------------------------------------------------------
 
@@ -248,7 +248,7 @@ class DrawsLossRecord(Piece):
     """The mean loss over `num` draws, the same for every run: an unbiased estimate of F."""
 
     kind: Literal["draws"]
-    num: Annotated[int, Field(ge=2)]
+    num: Several
     every: Count = Field(1, description="at every so many recorded times")
 
 
@@ -267,7 +267,7 @@ LossRecord = Annotated[
 class Record(Piece):
     """What is written down of every run."""
 
-    num_times: Annotated[int, Field(ge=2)] = Field(
+    num_times: Several = Field(
         description="recorded flow times after 0, equally spaced up to the horizon"
     )
     path: bool = Field(False, description="keep the parameters themselves (small vectors only)")

@@ -19,7 +19,7 @@ from swjax.experiment.errors import StudyError
 from swjax.experiment.exact_loss_checks import closed_form_problems, population_problems
 from swjax.experiment.flow_checks import flow_problems
 from swjax.experiment.mistakes import explain
-from swjax.experiment.piece import Count, NonNegative, Piece, Positive
+from swjax.experiment.piece import Count, NonNegative, Piece, Positive, Several
 from swjax.experiment.stationary_checks import stationarity_problems
 from swjax.experiment.strict_yaml import apply_overrides, read_yaml
 
@@ -116,7 +116,7 @@ class FlowStudy(_Study):
     """Does interpolated SGD approach the gradient flow as steps shrink, and at what order?"""
 
     kind: Literal["flow"]
-    repetitions: Annotated[int, Field(ge=2)]
+    repetitions: Several
     reference: flow_pieces.Reference
     expect: flow_pieces.FlowExpectation
 
@@ -149,7 +149,7 @@ class StationarityStudy(_Study):
     """
 
     kind: Literal["stationarity"]
-    repetitions: Annotated[int, Field(ge=2)]
+    repetitions: Several
     burn_in: NonNegative = Field(description="flow time whose records are not used")
     critical_set: stationary_pieces.CriticalSetPiece
     expect: stationary_pieces.StationarityExpectation = stationary_pieces.StationarityExpectation()
