@@ -13,6 +13,7 @@ from swjax.experiment.claims_extrapolated import extrapolated_claim
 from swjax.experiment.claims_flow import flow_claims
 from swjax.experiment.claims_limits import limit_claims
 from swjax.experiment.claims_training import (
+    _difference_claim,
     final_losses,
     half_times,
     training_claims,
@@ -338,3 +339,26 @@ def test_an_unfinished_study_is_not_judged():
     summary = summarize(study, dataset, "interrupted")
     assert summary["claims"] == []
     assert summary["status"] == "interrupted"
+
+
+def test_a_loss_known_above_its_minimum_is_called_that():
+    shares = np.random.default_rng(0).uniform(1, 1.1, size=(2, 1, 11, 6))
+    dims = ("arm", "step_size", "time", "repetition")
+    never = np.full((2, 1, 6), -1)
+    variables = {"loss": (dims, shares), "diverged_at": (("arm", "step_size", "repetition"), never)}
+    dataset = xr.Dataset(variables, coords={"arm": ["plain", "noised"]})
+    dataset = dataset.assign_coords(step_size=[0.1], time=np.linspace(0, 1, 11))
+    expect = ("expect={relative_difference: 0.0, tolerance: 0.5}", "step_sizes=[0.1]")
+    formula = (
+        "generator={kind: translation}",
+        "record.loss={kind: closed_form}",
+        "loss={batch_size: 8}",
+    )
+    start = "initial={kind: uniform_ball, radius: 1.9}"
+    for study, words in (
+        (training(*expect), "difference of the final loss is 0"),
+        (training(*expect, *formula, start), "difference of the final loss above its minimum is 0"),
+    ):
+        (claim,) = _difference_claim(study, dataset, "plain", "noised", 0.1)
+        assert words in claim["claim"]
+        assert claim["verdict"] == "holds"

@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from swjax.convergence import mean_interval, paired_difference, relative_difference
+from swjax.experiment.closed_form import is_above_minimum
 from swjax.experiment.statements import claim, left_out, measurement, undecided
 from swjax.experiment.study import TrainingStudy
 from swjax.plot.results import at_the_end, finite_runs
@@ -108,8 +109,9 @@ def _difference_claim(
         return []
     expected, tolerance = study.expect.relative_difference, study.expect.tolerance
     final, _ = final_losses(dataset)
+    loss = "final loss above its minimum" if is_above_minimum(study) else "final loss"
     text = (
-        f"{arm} against {baseline} at step size {size:g}: relative difference of the final loss "
+        f"{arm} against {baseline} at step size {size:g}: relative difference of the {loss} "
         f"is {expected:g} within {tolerance:g}"
     )
     note = " ".join(filter(None, (left_out(dataset, a, size) for a in (baseline, arm))))
