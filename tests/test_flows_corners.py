@@ -65,6 +65,16 @@ def test_a_corner_is_reached_for_good(x64):
     np.testing.assert_allclose(flow.dissipation[1:], loss(start), atol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_a_flow_at_rest_is_known_as_well_as_it_came_there(x64, dtype):
+    loss = lambda u: jnp.abs(u[0]) + 2 * jnp.abs(u[1]) + jnp.sum(u**2) / 2
+    flow = gradient_flow(loss, jnp.array([1.0, -0.5], dtype), [0.0, 0.1, 0.8, 2.0], num_steps=200)
+    decay = np.exp(-0.1)  # (1, 0.5) + (1, 2) shrinks until the first coordinate is zero at log 2
+    np.testing.assert_allclose(flow.path[1], [2 * decay - 1, 2 - 2.5 * decay], atol=1e-5)
+    np.testing.assert_allclose(flow.path[2:], 0, atol=1e-6)
+    assert flow.error < 1e-3
+
+
 def test_oblique_kinks_are_followed_until_they_meet(x64):
     # |u_0| + |u_0 - 2 u_1| with u' = -dF: first one kink, along it to the corner, and rest.
     loss = lambda u: jnp.abs(u[0]) + jnp.abs(u[0] - 2 * u[1]) + jnp.sum(u**2) / 2

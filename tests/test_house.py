@@ -30,9 +30,16 @@ def test_the_code_of_the_readme_runs():
     run_code(ROOT / "README.md")
 
 
+GUIDES = [
+    p for p in sorted((ROOT / "docs" / "guides").glob("*.md")) if "```python\n" in p.read_text()
+]
+
+
 @pytest.mark.slow
-def test_the_code_of_the_guide_to_losses_runs():
-    run_code(ROOT / "docs" / "guides" / "losses.md")
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_the_code_of_the_guides_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_code(page)
 
 
 @pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *ROOT.glob("experiments/*.md")]))

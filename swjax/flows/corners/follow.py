@@ -168,7 +168,9 @@ def _looking_ahead(velocity: Callable[[Array], Array], way: Way) -> Way:
     turn = turn_at(way, way.rest, end)
     fall = jnp.vdot(way.slope, turn)
     alone = is_driven_back(way.slope, without_radial_part(end, inner, way.held))
-    among = fall > least_fall(way, turn, end)
-    opposed = jnp.where(is_single(way.bundle), alone, among)
-    change = jnp.linalg.norm(turn)
+    least = least_fall(way, turn, end)
+    opposed = jnp.where(is_single(way.bundle), alone, fall > least)
+    # Past a jump that does not push on, the flow is no faster than the way.
+    change, speed = jnp.linalg.norm(turn), jnp.linalg.norm(way.slope)
+    change = jnp.where(fall < -least, change, jnp.minimum(change, speed))
     return way._replace(end=end, fall=fall, change=change, opposed=opposed)

@@ -28,8 +28,8 @@ class Way(NamedTuple):
     """The straight rest of a step: from a point for some time along the shortest velocity.
 
     `held` says that the sphere takes the radial part of velocities away, `end` is the velocity at
-    the end, `fall` how much of `|slope|^2` is lost there, `change` by how much the velocity differs
-    from the nearest that makes up the slope, `opposed` whether it drives back.
+    the end, `fall` how much of `|slope|^2` is lost there, `change` by how much the flow may go
+    faster or slower there, `opposed` whether it is driven back.
     """
 
     point: Float[Array, "P"]
