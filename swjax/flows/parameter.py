@@ -21,6 +21,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
 from swjax._checks import is_concrete
+from swjax._trees import check_floating_leaves
 from swjax.flows._ball import projected_on_ball, touches_sphere, without_radial_part
 from swjax.flows.corners import follow_kinks, is_driven_back, no_passage
 from swjax.flows.times import checked_times, steps_per_interval
@@ -309,16 +310,9 @@ def _jump(slopes: Float[Array, "stages P"]) -> Array:
 
 
 def _checked_params(params: PyTree) -> PyTree:
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    if not leaves:
+    if not jax.tree.leaves(params):
         raise TypeError("params has no arrays in it.")
-    for where, leaf in leaves:
-        dtype = jnp.result_type(leaf)
-        if not jnp.issubdtype(dtype, jnp.floating):
-            raise TypeError(
-                f"params{jax.tree_util.keystr(where)} has dtype {dtype}; a flow needs floating-"
-                "point parameters. Close over what is not trained."
-            )
+    check_floating_leaves("params", params)
     return params
 
 
