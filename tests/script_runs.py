@@ -1,10 +1,26 @@
-"""Runs scripts of `experiments/` from end to end, in a process of their own."""
+"""Runs scripts of `experiments/` and whole studies from end to end, in processes of their own."""
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+
+RUN = "import sys; from swjax.experiment.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
+def run_study(config, folder):
+    """The summary of a study at full size, run as `swjax run` does; it must end well."""
+    # The tests run with machine code that is not optimized: long studies do not.
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    command = [sys.executable, "-c", RUN, "run", str(config), "--quiet", "--output", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["status"] == "done"
+    return summary
 
 
 def run_script(name, *arguments):

@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from script_runs import run_study
 
-from swjax import experiment
-from swjax.experiment import sweep as sweep_module
 from swjax.experiment.study import read_study
 
 CONFIGS = Path(__file__).parent.parent / "configs" / "theorem1"
@@ -15,9 +14,8 @@ STUDIES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
-def test_every_claim_of_the_study_holds(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep_module, "write_report", lambda folder: None)
-    summary = experiment.run(CONFIGS / f"{name}.yaml", output=tmp_path).summary
+def test_every_claim_of_the_study_holds(name, tmp_path):
+    summary = run_study(CONFIGS / f"{name}.yaml", tmp_path)
     claims = summary["claims"]
     assert claims
     bad = [
