@@ -264,7 +264,8 @@ def test_a_full_disk_gives_one_line_and_exit_code_2(file, capsys, monkeypatch):
 
 
 def test_too_little_memory_gives_one_line_and_exit_code_2(capsys):
-    assert swjax("check", "configs/small.yaml", "loss.batch_size=100000000000000") == 2
+    law, many = "{kind: ball, dim: 100000}", "loss.batch_size=2000000000"
+    assert swjax("check", "configs/small.yaml", f"source={law}", f"target={law}", many) == 2
     err = capsys.readouterr().err
     assert err.startswith("swjax: not enough memory for so many repetitions")
     assert err.count("\n") == 1
