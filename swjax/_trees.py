@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 T = TypeVar("T", bound=type)
 
@@ -47,6 +48,21 @@ def check_floating_leaves(name: str, tree: Any) -> None:
                 "every leaf must be a real floating-point array. Keep counters, indices and keys "
                 f"out of {name}."
             )
+
+
+def at_least_float32(leaf: Any) -> jax.Array:
+    """The leaf as an array, half precision widened to float32."""
+    return jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32))
+
+
+def as_vector(name: str, tree: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
+    """The tree as one vector of at least float32, and the function that restores it.
+
+    Raises:
+        TypeError: as `check_floating_leaves`.
+    """
+    check_floating_leaves(name, tree)
+    return ravel_pytree(jax.tree.map(at_least_float32, tree))
 
 
 def as_pytree(*leaves: str) -> Callable[[T], T]:

@@ -21,7 +21,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
 from swjax._checks import is_concrete
-from swjax._trees import check_floating_leaves
+from swjax._trees import as_vector
 from swjax.flows._ball import projected_on_ball, touches_sphere, without_radial_part
 from swjax.flows.corners import follow_kinks, is_driven_back, no_passage
 from swjax.flows.times import checked_times, steps_per_interval
@@ -152,8 +152,9 @@ def gradient_flow(
     if jax.tree_util.all_leaves([field]):
         field = Partial(field)
     grid = checked_times(times)
-    widened = lambda leaf: jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32))
-    start, unravel = ravel_pytree(jax.tree.map(widened, _checked_params(params)))
+    if not jax.tree.leaves(params):
+        raise TypeError("params has no arrays in it.")
+    start, unravel = as_vector("params", params)
     radius = _checked_radius(radius, start)
     longest = _longest_step(grid[-1], num_steps, max_step)
     # Pairs of steps per interval: the comparison takes one step where the solution takes two.
@@ -256,7 +257,7 @@ def _step(
     opposed = is_driven_back(slopes[0], slopes[1])
     passage = lax.cond(
         opposed,
-        lambda: follow_kinks(velocity, point, here, ahead, step, opposed, radius),
+        lambda: follow_kinks(velocity, point, here, ahead, held, step, opposed, radius),
         lambda: no_passage(point),
     )
     weights = jnp.asarray(METHODS[method][1], point.dtype)
@@ -307,13 +308,6 @@ def _jump(slopes: Float[Array, "stages P"]) -> Array:
     change, bend = jnp.linalg.norm(ahead - first), jnp.linalg.norm(first - 2 * middle + ahead)
     is_large = change > _LEAST_JUMP * jnp.linalg.norm(first)
     return jnp.where(is_large & (jnp.abs(bend - change) < _ONE_HALF * change), change, 0)
-
-
-def _checked_params(params: PyTree) -> PyTree:
-    if not jax.tree.leaves(params):
-        raise TypeError("params has no arrays in it.")
-    check_floating_leaves("params", params)
-    return params
 
 
 def _checked_radius(radius: float | int | Array | None, start: Array) -> Array | None:

@@ -5,12 +5,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
 from swjax._checks import is_concrete
-from swjax._trees import check_floating_leaves
+from swjax._trees import as_vector, check_floating_leaves
 
 # A projection onto the ball leaves a norm of radius (1 +- 4 eps); this much counts as the sphere.
 _SPHERE_WIDTH = 16
@@ -18,9 +17,7 @@ _SPHERE_WIDTH = 16
 
 def flatten(name: str, tree: PyTree) -> tuple[Array, Any]:
     """The tree as one vector of at least float32, and the function that restores it."""
-    check_floating_leaves(name, tree)
-    widened = lambda leaf: jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32))
-    vector, restore = ravel_pytree(jax.tree.map(widened, tree))
+    vector, restore = as_vector(name, tree)
     if vector.size == 0:
         raise ValueError(f"{name} has no entries; pass an array or a tree of arrays.")
     return vector, restore

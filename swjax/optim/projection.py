@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
-from swjax._trees import check_floating_leaves
+from swjax._trees import at_least_float32, check_floating_leaves
 from swjax.optim._arguments import ScalarOrSchedule, check_scalar, value_at
 
 # The text of optax._src.base.NO_PARAMS_MSG, which Optax does not export.
@@ -45,15 +45,11 @@ def _is_hidden(node: Any) -> bool:
     return node is None or isinstance(node, optax.MaskedNode)
 
 
-def _at_least_float32(leaf: Any) -> jax.Array:
-    return jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32))
-
-
 def _centre_like(center: PyTree, params: PyTree) -> PyTree:
     """The center's leaves where the parameters have one; hidden and absent ones are dropped."""
     try:
         center = jax.tree.map(
-            lambda p, c: p if _is_hidden(p) else _at_least_float32(c),
+            lambda p, c: p if _is_hidden(p) else at_least_float32(c),
             params,
             center,
             is_leaf=_is_hidden,
@@ -140,7 +136,7 @@ def project_onto_ball(params: PyTree, radius: Any, center: PyTree | None = None)
     check_scalar("radius", radius, allow_zero=True, allow_inf=True)
     check_floating_leaves("params", params)
     center = None if center is None else _centre_like(center, params)
-    wide = jax.tree.map(_at_least_float32, params)
+    wide = jax.tree.map(at_least_float32, params)
     inside, projected = _to_ball(wide, radius, center)
     return jax.tree.map(
         lambda p, v: jnp.where(inside, jnp.asarray(p), v.astype(jnp.result_type(p))),
@@ -209,7 +205,7 @@ def keep_params_in_ball(
         check_floating_leaves("updates", updates)
         check_floating_leaves("params", params)
         middle = None if center is None else _centre_like(center, params)
-        moved = jax.tree.map(lambda p, u: _at_least_float32(p) + u, params, updates)
+        moved = jax.tree.map(lambda p, u: at_least_float32(p) + u, params, updates)
         inside, projected = _to_ball(moved, value_at(radius, state.count), middle)
 
         def to_update(p: Any, u: Any, v: jax.Array) -> jax.Array:

@@ -75,6 +75,7 @@ def follow_kinks(
     point: Float[Array, "P"],
     here: Float[Array, "P"],
     ahead: Float[Array, "P"],
+    held: Array,
     step: Array,
     opposed: Array,
     radius: Array | None,
@@ -92,6 +93,7 @@ def follow_kinks(
         point: where the step starts.
         here: velocity there.
         ahead: velocity at the end, `point + step * slope` with the slope that the ball allows.
+        held: scalar bool, whether the sphere takes the radial part of these velocities away.
         step: its length.
         opposed: scalar bool, whether there is anything to do; under `vmap` it may be false.
         radius: of the ball that holds the points; `None` for no ball.
@@ -120,7 +122,6 @@ def follow_kinks(
     def is_open(state: tuple[Way, Passage, Array]) -> Array:
         return state[0].opposed & (state[2] < _MAX_MEETINGS)
 
-    held = touches_sphere(point, radius) & (jnp.vdot(here, point) > 0)
     slope = without_radial_part(here, point, held)
     turn = without_radial_part(here - ahead, point + step * slope, held)
     way = Way(
