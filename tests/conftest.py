@@ -50,6 +50,16 @@ def few_mappings():
         gc.collect()
 
 
+@pytest.fixture(autouse=True)
+def precision_as_it_was():
+    """No test may leave double precision on: later tests would draw other numbers."""
+    before = jax.config.jax_enable_x64
+    yield
+    after = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", before)
+    assert after == before, "this test changed jax_enable_x64 for those after it"
+
+
 @pytest.fixture
 def x64():
     """Run a test in double precision."""
