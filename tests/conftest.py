@@ -51,13 +51,13 @@ def few_mappings():
 
 
 @pytest.fixture(autouse=True)
-def precision_as_it_was():
-    """No test may leave double precision on: later tests would draw other numbers."""
-    before = jax.config.jax_enable_x64
+def single_precision_around():
+    """No test may leave double precision on, nor a fixture of a module: others would draw anew."""
+    assert not jax.config.jax_enable_x64, "a fixture of this module keeps jax_enable_x64 on"
     yield
-    after = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", before)
-    assert after == before, "this test changed jax_enable_x64 for those after it"
+    if jax.config.jax_enable_x64:
+        jax.config.update("jax_enable_x64", False)
+        pytest.fail("This test left jax_enable_x64 on; use the fixture x64.")
 
 
 @pytest.fixture

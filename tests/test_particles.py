@@ -186,7 +186,7 @@ def ordinary():
     with jax.enable_x64(True):
         problem = P.spikes_deconvolution(*PROBLEM_ARGUMENTS, order=3, penalty=0.5)
         weights = jnp.array([0.5, -0.4, 0.6, -0.5])
-        yield problem, P.as_particles(weights, jnp.array([0.1, 0.45, 0.3, 0.7]))
+        return problem, P.as_particles(weights, jnp.array([0.1, 0.45, 0.3, 0.7]))
 
 
 @pytest.mark.parametrize("scheme", STEPS)

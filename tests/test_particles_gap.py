@@ -21,7 +21,7 @@ def spikes():
         weights, positions = P.sample_spikes(jax.random.key(3), 5)
         problem = P.spikes_deconvolution(weights, positions)
         y = np.asarray(problem.loss.target)
-        yield problem, lasso_minimum(fourier_columns(7, GRID), y, 1.0)
+        return problem, lasso_minimum(fourier_columns(7, GRID), y, 1.0)
 
 
 @pytest.mark.parametrize(("dim", "order"), [(1, 7), (2, 4)])
