@@ -11,13 +11,20 @@ EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 RUN = "import sys; from swjax.experiment.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
+def run_python(*arguments, **settings):
+    """What a process of Python prints; it must not fail."""
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **settings)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def run_study(config, folder):
     """The summary of a study at full size, run as `swjax run` does; it must end well."""
     # The tests run with machine code that is not optimized: long studies do not.
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
-    command = [sys.executable, "-c", RUN, "run", str(config), "--quiet", "--output", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr
+    arguments = ["run", str(config), "--quiet", "--output", str(folder)]
+    run_python("-c", RUN, *arguments, env=environment)
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["status"] == "done"
     return summary
@@ -25,10 +32,7 @@ def run_study(config, folder):
 
 def run_script(name, *arguments):
     """What the script prints; it must not fail. Benchmarks are called `benchmarks/...`."""
-    command = [sys.executable, str(EXPERIMENTS / f"{name}.py"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return run_python(str(EXPERIMENTS / f"{name}.py"), *arguments)
 
 
 def run_and_see_figure(name, folder, *arguments):

@@ -1,11 +1,10 @@
 """Rules for the whole tree: small modules, a README whose code runs, links that lead somewhere."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from script_runs import run_python
 
 ROOT = Path(__file__).parent.parent
 LONGEST_MODULE = 400
@@ -26,9 +25,7 @@ def run_code(page, folder):
     """
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     assert blocks
-    command = [sys.executable, "-c", "\n".join(blocks)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
-    assert done.returncode == 0, done.stderr
+    run_python("-c", "\n".join(blocks), cwd=folder)
 
 
 def test_the_code_of_the_readme_runs(tmp_path):
