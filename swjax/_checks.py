@@ -40,10 +40,14 @@ def working_dtype(*arrays: Array | None) -> jnp.dtype:
     return jnp.promote_types(jnp.result_type(*present), jnp.float32)
 
 
-def check_order(p: float | int) -> None:
-    """Refuse an order p for which W_p is not a distance, and one that is not a plain number."""
+def as_order(p: float | int) -> float:
+    """The order p as a float; one for which W_p is not a distance, or no plain number, is refused.
+
+    A number of NumPy would make float32 results double where that is enabled.
+    """
     if not isinstance(p, Real) or isinstance(p, bool) or not 1 <= p < float("inf"):
         raise ValueError(f"p = {p!r}, but the order must be a Python number with 1 <= p < inf.")
+    return float(p)
 
 
 def check_weights(

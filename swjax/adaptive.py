@@ -17,7 +17,10 @@ from swjax.controls import ControlVariate, known_means, num_controls
 from swjax.directions import sample_directions
 from swjax.estimates import Estimate, fit_moments, of_parts
 from swjax.regression import Moments, add_moments, moments_of
-from swjax.slicing import Problem, checked_problem
+from swjax.slicing import Problem, checked_pair
+
+# A round may go beyond `max_directions`, and the count is of 32 bits.
+_MOST_DIRECTIONS = 2**30
 
 
 class Adaptive(NamedTuple):
@@ -59,7 +62,7 @@ def sw2_sq_adaptive(
         a: Weights of x, shape (n,), nonnegative and of sum 1; None stands for 1/n each.
         b: Weights of y, shape (m,); None stands for 1/m each.
         rtol: The relative standard error to reach, positive.
-        max_directions: End with the round in which so many directions are reached.
+        max_directions: End with the round in which so many directions are reached; at most 2^30.
         sample: How to draw one set of directions, a function of a key that returns unit vectors
             (L, d), for example ``lambda key: sample_quasi_directions(key, 64, d)``; None stands for
             independent directions. It is compiled once for each function object.
@@ -70,8 +73,8 @@ def sw2_sq_adaptive(
 
     Raises:
         TypeError: As `sw2_sq`, and if `max_directions` is not an integer.
-        ValueError: As `sw2_sq_estimate`, if `rtol` or `max_directions` is not positive, or if
-            `sample` does not return an array (L, d) of unit vectors.
+        ValueError: As `sw2_sq_estimate`, if `rtol` or `max_directions` is not positive or the
+            latter too large, or if `sample` does not return an array (L, d) of unit vectors.
 
     Example:
         >>> x = jnp.array([[0.0, 0.0], [1.0, 0.0]])
@@ -82,10 +85,14 @@ def sw2_sq_adaptive(
     """
     num_controls(control_variate)
     max_directions = as_count("max_directions", max_directions)
+    if max_directions > _MOST_DIRECTIONS:
+        raise ValueError(
+            f"max_directions = {max_directions}; at most {_MOST_DIRECTIONS} (2^30) can be counted."
+        )
     if not isinstance(rtol, Real) or not rtol > 0:
         raise ValueError(f"rtol = {rtol!r}; expected a positive number, like 0.01.")
-    dim = jnp.shape(x)[-1] if jnp.ndim(x) else 1
-    problem = checked_problem(x, y, jnp.eye(1, dim, dtype=jnp.float32), a, b)
+    problem = checked_pair(x, y, a, b)
+    dim = problem.x.shape[1]
     if sample is not None:
         shape = jax.eval_shape(sample, key).shape
         if len(shape) != 2 or shape[1] != dim or 0 in shape:

@@ -38,7 +38,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from swjax._checks import as_real_array, check_order
+from swjax._checks import as_order, as_real_array
 from swjax.controls import ControlVariate, Known, deviations, known_means, num_controls
 from swjax.regression import Intercept, Moments, intercept, moments_of
 from swjax.slicing import Problem, checked_problem, costs
@@ -93,7 +93,8 @@ class Estimate:
         """
         if not 0 < level < 1:
             raise ValueError(f"level = {level!r}; expected a number between 0 and 1, like 0.95.")
-        width = student_quantile(level, self.degrees_of_freedom) * self.standard_error
+        quantile = student_quantile(level, self.degrees_of_freedom)
+        width = quantile.astype(self.standard_error.dtype) * self.standard_error
         return self.value - width, self.value + width
 
 
@@ -191,7 +192,7 @@ def sw_pow_estimate(
         >>> print(value, round(float(error), 3))
         3.5 0.5
     """
-    check_order(p)
+    p = as_order(p)
     needed = 2 + num_controls(control_variate)
     directions = as_real_array("directions", directions)
     if directions.ndim not in (2, 3) or 0 in directions.shape:
@@ -207,7 +208,7 @@ def sw_pow_estimate(
             f"{control_variate!r}; pass {needed} or more."
         )
     problem = checked_problem(x, y, directions.reshape(-1, dim), a, b)
-    return _estimate(problem, float(p), control_variate, num_parts)
+    return _estimate(problem, p, control_variate, num_parts)
 
 
 def sw_distance_estimate(
@@ -253,6 +254,7 @@ def sw_distance_estimate(
         >>> print(value, error)
         3.0 0.0
     """
+    p = as_order(p)
     power = sw_pow_estimate(x, y, directions, a, b, p=p, control_variate=control_variate)
     positive = power.value > 0
     safe = jnp.where(positive, power.value, 1)  # the root is taken of 1 where it has no derivative

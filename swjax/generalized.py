@@ -17,7 +17,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from swjax._checks import as_count, as_real_array, check_unit_length
+from swjax._checks import as_count, as_real_array, check_unit_length, working_dtype
 from swjax.wasserstein1d import wp_pow_1d
 
 Features = Callable[[Array], Array]
@@ -82,7 +82,8 @@ def circular_slices(directions: ArrayLike, radius: ArrayLike) -> Features:
         radius: How far the centers are from the origin; a scalar, or shape (L,).
 
     Returns:
-        A feature map, (n, d) to (n, L). Its derivative is zero at a center.
+        A feature map, (n, d) to (n, L), float64 if an input is, else float32; it raises a
+        ValueError for clouds of another dimension. Its derivative is zero at a center.
 
     Raises:
         TypeError: If an input is not a floating-point array.
@@ -101,9 +102,14 @@ def circular_slices(directions: ArrayLike, radius: ArrayLike) -> Features:
             f"{radius.shape}."
         )
     check_unit_length(directions)
-    centers = jnp.broadcast_to(radius, directions.shape[:1])[:, None] * directions
+    num, dim = directions.shape
 
     def features(cloud: Array) -> Array:
+        if cloud.ndim != 2 or cloud.shape[1] != dim:
+            raise ValueError(f"The directions are of dimension {dim}, the cloud is {cloud.shape}.")
+        dtype = working_dtype(cloud, directions, radius)
+        centers = jnp.broadcast_to(radius, num)[:, None].astype(dtype) * directions.astype(dtype)
+        cloud = cloud.astype(dtype)
         square = jnp.sum(jnp.square(cloud[:, None] - centers[None]), axis=-1)
         apart = square > 0
         return jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1)), 0)
@@ -124,8 +130,8 @@ def polynomial_slices(coefficients: ArrayLike, degree: int) -> Features:
         degree: The degree, at least 1; odd for a distance.
 
     Returns:
-        A feature map, (n, d) to (n, L); it raises a ValueError for clouds of a dimension that the
-        coefficients do not fit.
+        A feature map, (n, d) to (n, L), float64 if an input is, else float32; it raises a
+        ValueError for clouds of a dimension that the coefficients do not fit.
 
     Raises:
         TypeError: If the coefficients are not a floating-point array, or the degree no integer.
@@ -149,8 +155,10 @@ def polynomial_slices(coefficients: ArrayLike, degree: int) -> Features:
                 f"{cloud.shape[-1]} there are {expected} monomials of degree {degree}."
             )
         factors = combinations_with_replacement(range(cloud.shape[-1]), degree)
-        monomials = jnp.prod(cloud[:, np.array(list(factors))], axis=-1)
-        return jnp.matmul(monomials, coefficients.T, precision=lax.Precision.HIGHEST)
+        dtype = working_dtype(cloud, coefficients)
+        monomials = jnp.prod(cloud.astype(dtype)[:, np.array(list(factors))], axis=-1)
+        scale = coefficients.astype(dtype).T
+        return jnp.matmul(monomials, scale, precision=lax.Precision.HIGHEST)
 
     return features
 

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
-from swjax._checks import as_count, check_order, checked_directions
+from swjax._checks import as_count, as_order, checked_directions
 from swjax.directions import sample_directions
 from swjax.sliced import sw2_sq, sw_pow
 
@@ -125,7 +125,7 @@ class SlicedLoss:
                 )
         for name in ("batch_size", "num_directions"):
             object.__setattr__(self, name, as_count(name, getattr(self, name)))
-        check_order(self.p)
+        as_order(self.p)
         if self.directions is not None:
             rows = checked_directions(self.directions, self.target.dim)
             object.__setattr__(self, "directions", rows)

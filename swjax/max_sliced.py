@@ -29,7 +29,7 @@ from jaxtyping import Float
 from swjax._checks import as_count
 from swjax._types import AnyKey
 from swjax.directions import sample_directions
-from swjax.slicing import Problem, checked_problem, costs
+from swjax.slicing import Problem, checked_pair, costs, zero_like
 
 # The angle of the first and of the last step, in radians.
 _FIRST_ANGLE = 0.5
@@ -98,8 +98,7 @@ def max_sw2_sq(
     """
     num_steps = as_count("num_steps", num_steps)
     num_starts = as_count("num_starts", num_starts)
-    dim = jnp.shape(x)[-1] if jnp.ndim(x) else 1
-    problem = checked_problem(x, y, jnp.eye(1, dim, dtype=jnp.float32), a, b)
+    problem = checked_pair(x, y, a, b)
     direction = _search(lax.stop_gradient(problem), key, num_steps, num_starts)
     direction = lax.stop_gradient(direction)
     return MaxSliced(costs(problem._replace(directions=direction[None]), 2.0)[0], direction)
@@ -122,8 +121,8 @@ def _search(problem: Problem, key: AnyKey, num_steps: int, num_starts: int) -> F
             best_points,
         ), None
 
-    points = _starts(problem, key, num_starts)
-    nothing = jnp.full(num_starts, -jnp.inf, points.dtype)
+    points = _starts(problem, key, num_starts) + zero_like(problem)
+    nothing = jnp.full(num_starts, zero_like(problem) - jnp.inf)
     angles = jnp.asarray(angles, points.dtype)  # the last visit makes a step that nobody sees
     (_, values, points), _ = lax.scan(visit, (points, nothing, points), angles)
     return points[jnp.argmax(values)]

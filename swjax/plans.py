@@ -39,7 +39,7 @@ from jax.experimental.sparse import BCOO
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
-from swjax._checks import as_real_array, check_chunk_size, check_order
+from swjax._checks import as_order, as_real_array, check_chunk_size
 from swjax.coupling1d import Staircase, equal_staircase, inner_levels, weighted_staircase
 from swjax.rows import put_rows, take_rows
 from swjax.slicing import (
@@ -49,6 +49,7 @@ from swjax.slicing import (
     default_chunk_size,
     one_block,
     project,
+    zero_like,
 )
 from swjax.sorting import argsort
 
@@ -64,7 +65,8 @@ class SlicedPlans:
 
     The k-th cell of the plan of direction l carries ``masses[l, k]`` from the point
     ``x[rows[l, k]]`` to ``y[cols[l, k]]``. Cells follow the projected points in ascending order.
-    Some may have mass zero, and no pair of points occurs twice.
+    Some may have mass zero, and no pair of points occurs twice. Plans that come out of `jax.vmap`
+    have a leading axis; their methods are vmapped as well.
 
     Attributes:
         rows: Point of x of every cell, int32 of shape (L, n + m - 1).
@@ -85,8 +87,9 @@ class SlicedPlans:
 
     def dense(self) -> Float[Array, "L n m"]:
         """All plans as matrices, shape (L, n, m)."""
-        place = jnp.arange(self.masses.shape[0])[:, None], self.rows, self.cols
-        return _add_up(place, self.masses, (self.masses.shape[0], *self.shape))
+        num = self._num_directions()
+        place = jnp.arange(num)[:, None], self.rows, self.cols
+        return _add_up(place, self.masses, (num, *self.shape))
 
     def mean(self, weights: ArrayLike | None = None) -> Float[Array, "n m"]:
         """The mean of the plans as one matrix.
@@ -101,7 +104,7 @@ class SlicedPlans:
         Raises:
             ValueError: If there is not one weight for each direction.
         """
-        num = self.masses.shape[0]
+        num = self._num_directions()
         weights = jnp.full(num, 1 / num) if weights is None else jnp.asarray(weights)
         if weights.shape != (num,):
             raise ValueError(f"weights has shape {weights.shape}; expected {(num,)}.")
@@ -111,7 +114,7 @@ class SlicedPlans:
     def to_bcoo(self) -> BCOO:
         """All plans as one sparse array of shape (L, n, m), batched over L."""
         indices = jnp.stack([self.rows, self.cols], axis=-1)
-        num = self.masses.shape[0]
+        num = self._num_directions()
         return BCOO((self.masses, indices), shape=(num, *self.shape), unique_indices=True)
 
     def costs(self, x: ArrayLike, y: ArrayLike, *, p: float | int = 2) -> Float[Array, "L"]:
@@ -130,11 +133,21 @@ class SlicedPlans:
             TypeError: If a cloud is not a floating-point array.
             ValueError: If the clouds have other numbers of points than the plans, or p < 1.
         """
-        check_order(p)
+        p = as_order(p)
+        self._num_directions()
         x, y = as_real_array("x", x), as_real_array("y", y)
         if (x.shape[:1], y.shape[:1]) != (self.shape[:1], self.shape[1:]) or x.ndim != y.ndim:
             raise ValueError(f"The plans couple {self.shape} points; x is {x.shape}, y {y.shape}.")
-        return _lifted_costs(self, x, y, float(p))
+        return _lifted_costs(self, x, y, p)
+
+    def _num_directions(self) -> int:
+        """L, of plans between two clouds; those of many pairs would be added up without a word."""
+        if self.masses.ndim != 2:
+            raise ValueError(
+                f"These are plans of many pairs of clouds: masses is {self.masses.shape}. Apply "
+                "jax.vmap to the method, as in jax.vmap(lambda plans: plans.dense())(plans)."
+            )
+        return self.masses.shape[0]
 
 
 class Potentials(NamedTuple):
@@ -267,8 +280,8 @@ def sliced_potentials(
         >>> f.tolist(), g.tolist()
         ([[19.75, 10.75]], [[25.25, 5.25]])
     """
-    check_order(p)
-    return _potentials(checked_problem(x, y, directions, a, b), float(p))
+    p = as_order(p)
+    return _potentials(checked_problem(x, y, directions, a, b), p)
 
 
 class _Slices(NamedTuple):
@@ -333,7 +346,7 @@ def _expected_plan(problem: Problem, chunk_size: int | None) -> Float[Array, "n 
         masses = jnp.where(is_new[:, None], plans.masses, 0) / num
         return total.at[plans.rows, plans.cols].add(masses), None
 
-    zero = jnp.zeros((problem.x.shape[0], problem.y.shape[0]), problem.x.dtype)
+    zero = jnp.full((problem.x.shape[0], problem.y.shape[0]), zero_like(problem))
     return lax.scan(add, zero, blocks)[0]
 
 

@@ -67,7 +67,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from swjax._checks import check_chunk_size, check_order
+from swjax._checks import as_order, check_chunk_size
 from swjax.slicing import checked_problem, costs, mean_cost
 
 
@@ -156,9 +156,8 @@ def sw_pow(
         >>> float(sw_pow(x, x + jnp.array([[3.0, 4.0]]), jnp.eye(2), p=1))
         3.5
     """
-    check_order(p)
     check_chunk_size(chunk_size)
-    return mean_cost(checked_problem(x, y, directions, a, b), float(p), chunk_size)
+    return mean_cost(checked_problem(x, y, directions, a, b), as_order(p), chunk_size)
 
 
 def sw_distance(
@@ -196,6 +195,7 @@ def sw_distance(
         >>> float(sw_distance(x, x + jnp.array([[3.0, 3.0]]), jnp.eye(2)))
         3.0
     """
+    p = as_order(p)
     power = sw_pow(x, y, directions, a, b, p=p, chunk_size=chunk_size)
     if p == 1:
         return power
@@ -267,5 +267,4 @@ def sw_pow_per_direction(
         >>> sw_pow_per_direction(x, x + jnp.array([[3.0, 4.0]]), jnp.eye(2), p=1).tolist()
         [3.0, 4.0]
     """
-    check_order(p)
-    return costs(checked_problem(x, y, directions, a, b), float(p))
+    return costs(checked_problem(x, y, directions, a, b), as_order(p))

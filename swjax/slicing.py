@@ -60,13 +60,29 @@ def checked_problem(
     return jax.tree.map(lambda array: array.astype(dtype), Problem(x, y, directions, a, b))
 
 
+def checked_pair(x: ArrayLike, y: ArrayLike, a: ArrayLike | None, b: ArrayLike | None) -> Problem:
+    """The same for searches that find directions of their own: here they only have their shape."""
+    x, y = as_real_array("x", x), as_real_array("y", y)
+    if not x.ndim == y.ndim == 2 or 0 in (*x.shape, *y.shape):
+        raise ValueError(
+            f"Expected clouds x (n, d) and y (m, d) that are not empty, found {x.shape} and "
+            f"{y.shape}. One point is a cloud x[None]; points on the line are x[:, None]."
+        )
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(f"The dimensions of space differ: x is {x.shape}, y is {y.shape}.")
+    return checked_problem(x, y, jnp.eye(1, x.shape[1], dtype=jnp.float32), a, b)
+
+
 @partial(jax.jit, static_argnames=("p", "chunk_size"))
 def mean_cost(problem: Problem, p: float, chunk_size: int | None = None) -> Float[Array, ""]:
     """The mean of W_p^p over the directions, `chunk_size` of them at a time."""
     chunk_size = chunk_size or default_chunk_size(len(problem.x) + len(problem.y))
     if chunk_size >= problem.directions.shape[0]:
         return jnp.mean(_costs(problem, p))
-    return _chunked_mean_cost(problem, p, chunk_size)
+    # Under shard_map a part may be the same on all devices. JAX sums its gradient over them where
+    # the part is spread, so that must happen out here: inside the rule it would be summed twice.
+    spread = jax.tree.map(partial(jnp.add, zero_like(problem)), problem)
+    return _chunked_mean_cost(spread, p, chunk_size)
 
 
 @partial(jax.jit, static_argnames=("p",))
@@ -76,8 +92,9 @@ def costs(problem: Problem, p: float) -> Float[Array, "L"]:
     if size == num:
         return _costs(problem, p)
     block_costs = lambda k: _costs(one_block(problem, k, size)[0], p)
-    *full, last = lax.map(jax.checkpoint(block_costs), blocks)
-    return jnp.concatenate([*full, last[len(full) * size - num :]])
+    found = lax.map(jax.checkpoint(block_costs), blocks)
+    seen = (len(found) - 1) * size
+    return jnp.concatenate([found[:-1].reshape(-1), found[-1][seen - num :]])
 
 
 def default_chunk_size(points: int) -> int:
@@ -122,23 +139,26 @@ def one_block(problem: Problem, k: Array, size: int) -> tuple[Problem, Bool[Arra
     return problem._replace(directions=block), first + jnp.arange(size) >= k * size
 
 
+def zero_like(problem: Problem) -> Float[Array, ""]:
+    """Zero, which under shard_map varies over the devices as what is made of the problem does.
+
+    Sums start from it, since a loop must keep the type of what it carries.
+    """
+    first = (part[(0,) * part.ndim] for part in problem if part is not None)
+    return jnp.zeros_like(sum(first))
+
+
 def _block_share(problem: Problem, k: Array, size: int, p: float) -> Float[Array, ""]:
     """What the k-th block adds to the mean."""
     block, is_new = one_block(problem, k, size)
     return jnp.sum(jnp.where(is_new, _costs(block, p), 0)) / problem.directions.shape[0]
 
 
-def _zero(problem: Problem) -> Float[Array, ""]:
-    """Zero, which under shard_map varies over the devices as the sum that starts from it does."""
-    first = (part[(0,) * part.ndim] for part in problem if part is not None)
-    return jnp.zeros_like(sum(first))
-
-
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def _chunked_mean_cost(problem: Problem, p: float, chunk_size: int) -> Float[Array, ""]:
     _, size, blocks = blocks_of(problem, chunk_size)
     add = lambda total, k: (total + _block_share(problem, k, size, p), None)
-    return lax.scan(add, _zero(problem), blocks)[0]
+    return lax.scan(add, zero_like(problem), blocks)[0]
 
 
 @partial(_chunked_mean_cost.defjvp, symbolic_zeros=True)
@@ -154,7 +174,7 @@ def _chunked_mean_cost_jvp(p, chunk_size, primals, tangents):
     def add(total, k):
         return jax.tree.map(jnp.add, total, jax.value_and_grad(share)(moving, k)), None
 
-    zero = (_zero(problem), jax.tree.map(jnp.zeros_like, moving))
+    zero = (zero_like(problem), jax.tree.map(jnp.zeros_like, moving))
     (value, gradient), _ = lax.scan(add, zero, blocks)
     dot = partial(jnp.vdot, precision=lax.Precision.HIGHEST)
     return value, sum(dot(gradient[name], tangent[name]) for name in tangent)

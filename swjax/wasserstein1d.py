@@ -27,7 +27,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
-from swjax._checks import as_real_array, check_order, check_weights, working_dtype
+from swjax._checks import as_order, as_real_array, check_weights, working_dtype
 from swjax.coupling1d import inner_levels, weighted_staircase
 from swjax.rows import take_rows
 from swjax.sorting import argsort, rearrange, sort
@@ -67,7 +67,7 @@ def wp_pow_1d(
         >>> print(wp_pow_1d(x, y, jnp.array([1.0, 0.0, 0.0]), jnp.array([0.0, 1.0, 0.0])))
         9.0
     """
-    check_order(p)
+    p = as_order(p)
     x, y = as_real_array("x", x), as_real_array("y", y)
     if x.ndim == 0 or y.ndim == 0 or x.shape[1:] != y.shape[1:]:
         raise ValueError(
@@ -80,7 +80,7 @@ def wp_pow_1d(
     b = check_weights("b", b, "y", y.shape[:1], y.shape)
     dtype = working_dtype(x, y, a, b)
     lanes = lambda t: None if t is None else t.astype(dtype).reshape(t.shape[0], -1)
-    return _costs(lanes(x), lanes(y), lanes(a), lanes(b), float(p)).reshape(x.shape[1:])
+    return _costs(lanes(x), lanes(y), lanes(a), lanes(b), p).reshape(x.shape[1:])
 
 
 def lane_costs(

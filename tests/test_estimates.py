@@ -11,7 +11,7 @@ from scipy import stats
 import swjax
 from swjax.controls import deviations, known_means, mean_square_difference
 from swjax.estimates import Estimate
-from swjax.exact import sw2_sq_gaussians
+from swjax.exact import sw2_sq_gaussians, sw_pow_translation
 from swjax.regression import add_moments, intercept, moments_of
 from swjax.slicing import Problem
 from swjax.student import student_quantile
@@ -357,6 +357,19 @@ def test_double_precision_in_gives_double_precision_out(x64):
         assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype("float64")}
 
 
+@pytest.mark.parametrize("p", [2, np.float64(2)])
+def test_single_precision_in_gives_single_precision_out(x64, p):
+    x, y, theta = (np.asarray(array, np.float32) for array in (X, Y, THETA))
+    root = swjax.sw_distance_estimate(x, y, theta, p=p)
+    found = (
+        root,
+        root.interval(),
+        swjax.sw_distance(x, y, theta, p=p),
+        sw_pow_translation(x[0], p=p),
+    )
+    assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype("float32")}
+
+
 ROWS = np.eye(3, dtype=np.float32)
 KEY = jax.random.key(0)
 
@@ -375,6 +388,7 @@ KEY = jax.random.key(0)
         (lambda: Estimate(jnp.ones(()), jnp.ones(())).interval(95), "between 0 and 1"),
         (lambda: swjax.sw2_sq_adaptive(X, Y, KEY, rtol=0), "rtol"),
         (lambda: swjax.sw2_sq_adaptive(X, Y, KEY, rtol=0.1, max_directions=0), "at least 1"),
+        (lambda: swjax.sw2_sq_adaptive(X, Y, KEY, rtol=0.1, max_directions=2**40), "at most 1073"),
         (
             lambda: swjax.sw2_sq_adaptive(X, Y, KEY, rtol=0.1, sample=lambda key: jnp.eye(2)),
             r"expected \(L, 3\)",

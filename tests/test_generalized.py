@@ -102,5 +102,18 @@ def test_wrong_calls_say_what_is_wrong():
         circular_slices(jnp.eye(3), jnp.ones(2))
     with pytest.raises(ValueError, match="must have length 1"):
         circular_slices(2 * jnp.eye(3), 1.0)
+    for wrong in (x[:, :1], x[:, :2], x[0]):
+        with pytest.raises(ValueError, match="directions are of dimension 3, the cloud is"):
+            circular_slices(jnp.eye(3), 1.0)(wrong)
     with pytest.raises(ValueError, match="order"):
         generalized_sw_pow(x, y, lambda cloud: cloud, p=0)
+
+
+def test_features_of_half_precision_do_not_overflow():
+    x, y = (300 * cloud.astype(jnp.float16) for cloud in clouds())
+    rows = jnp.eye(3, dtype=jnp.float16)
+    monomials = jnp.eye(10, dtype=jnp.float16)
+    for features in (circular_slices(rows, jnp.float16(1)), polynomial_slices(monomials, 3)):
+        wide = generalized_sw_pow(x.astype(jnp.float32), y.astype(jnp.float32), features, p=2)
+        assert features(x).dtype == jnp.float32
+        np.testing.assert_allclose(generalized_sw_pow(x, y, features, p=2), wide, rtol=1e-6)

@@ -134,7 +134,7 @@ def test_wrong_calls_say_what_is_wrong():
         max_sw2_sq(x, y, KEY, num_starts=0)
     with pytest.raises(TypeError, match="num_steps"):
         max_sw2_sq(x, y, KEY, num_steps=half)
-    with pytest.raises(ValueError, match="Expected x"):
+    with pytest.raises(ValueError, match="Expected clouds x"):
         max_sw2_sq(x[0], y, KEY)
     with pytest.raises(ValueError, match="differ"):
         max_sw2_sq(x, y[:, :1], KEY)

@@ -203,6 +203,24 @@ def test_plans_and_potentials_under_jit_and_vmap():
         np.testing.assert_allclose(plans.masses[k], alone.masses, atol=1e-7)
         pair = sliced_potentials(x[k], y, directions)
         np.testing.assert_allclose(potentials.f[k], pair.f, atol=1e-6)
+    each = jax.vmap(lambda plans: plans.dense())(plans)
+    np.testing.assert_allclose(each[2], alone.dense(), atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        lambda plans: plans.dense(),
+        lambda plans: plans.mean(),
+        lambda plans: plans.to_bcoo(),
+        lambda plans: plans.costs(jnp.ones((2, 1)), jnp.ones((2, 1))),
+    ],
+)
+def test_plans_of_many_pairs_are_not_added_up(method):
+    x, theta = jnp.array([[[0.0], [1.0]]]), jnp.eye(1)
+    plans = jax.vmap(sliced_plans, in_axes=(0, None, None))(x, x[0], theta)
+    with pytest.raises(ValueError, match=r"plans of many pairs.*\(1, 1, 3\).*jax.vmap"):
+        method(plans)
 
 
 def test_tied_points_keep_the_order_of_their_rows():

@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 import swjax
+from swjax import slicing
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 
@@ -455,3 +456,19 @@ def test_bad_input_is_refused_with_the_reason(error, words, arguments, options):
 def test_orders_below_one_are_refused(p):
     with pytest.raises((ValueError, TypeError), match="p"):
         swjax.sw_pow(CLOUD, CLOUD, UNIT, p=p)
+
+
+def test_the_program_does_not_grow_with_the_number_of_chunks(monkeypatch):
+    monkeypatch.setattr(slicing, "default_chunk_size", lambda points: 16)
+    x, y, theta = problem(5, 5, 2, 640, "float32")
+
+    def size(num):
+        jax.clear_caches()
+        program = jax.make_jaxpr(swjax.sw2_sq_per_direction)(x, y, theta[:num])
+        return str(program).count("\n")
+
+    assert size(640) == size(48)
+    found = swjax.sw2_sq_per_direction(x, y, theta[:50])
+    monkeypatch.undo()
+    jax.clear_caches()
+    np.testing.assert_allclose(found, swjax.sw2_sq_per_direction(x, y, theta[:50]), rtol=1e-5)

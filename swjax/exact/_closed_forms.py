@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from swjax._checks import as_count, as_real_array, check_order, is_concrete, working_dtype
+from swjax._checks import as_count, as_order, as_real_array, is_concrete, working_dtype
 
 
 def sphere_moment(dim: int, p: float | int) -> float:
@@ -65,7 +65,7 @@ def sw_pow_translation(shift: ArrayLike, *, p: float | int = 2) -> Float[Array, 
     >>> float(sw_pow_translation(jnp.array([3.0, 4.0])))
     12.5
     """
-    check_order(p)
+    p = as_order(p)
     shift = as_real_array("shift", shift)
     if shift.ndim != 1 or shift.size == 0:
         raise ValueError(f"shift must be a vector of shape (d,), got {shift.shape}.")
