@@ -164,6 +164,25 @@ def test_in_a_ball_the_flow_slides_along_the_sphere(x64):
     assert abs(energy_residual(free.excess_loss, flow)[-1]) < 0.005
 
 
+@pytest.mark.parametrize(("method", "num_steps"), [("rk4", 512), ("heun", 512), ("euler", 800)])
+def test_a_ball_does_not_hide_steps_too_long_to_be_stable(x64, method, num_steps):
+    loss = lambda u: 25 * u[0] ** 2 + u[1] ** 2 / 2  # the flow ends at 0
+    start, times = jnp.array([0.1, 0.2]), [0.0, 20.0, 40.0]
+    settings = {"radius": 1.0, "method": method}
+    flow = gradient_flow(loss, start, times, num_steps=num_steps, **settings)
+    assert float(jnp.linalg.norm(flow.path[-1])) == pytest.approx(1.0)
+    assert float(flow.errors[-1]) > 1
+    fine = gradient_flow(loss, start, times, num_steps=4000, **settings)
+    assert float(jnp.linalg.norm(fine.path[-1])) < 1e-9
+    assert float(fine.errors[-1]) < 1e-9
+
+
+def test_the_estimate_is_infinite_where_the_comparison_explodes(x64):
+    flow = gradient_flow(lambda u: 25 * jnp.sum(u**2), jnp.ones(1), [0.0, 40.0, 80.0], num_steps=2000)
+    assert float(jnp.abs(flow.path[-1])[0]) < 1e-9
+    assert np.asarray(flow.errors[1:]).tolist() == [np.inf, np.inf]
+
+
 def test_a_flow_that_starts_on_the_sphere_may_leave_it(x64):
     loss = lambda u: jnp.sum((u - 0.25) ** 2)
     start = jnp.array([1.0, 0.0])

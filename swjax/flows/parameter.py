@@ -37,6 +37,9 @@ METHODS: dict[str, tuple[tuple[tuple[float, ...], ...], tuple[float, ...]]] = {
     "heun": ((), (0.5, 0.5, 0.0)),
     "rk4": (((0.0, 0.0, 0.5), (0.0, 0.0, 0.0, 1.0)), (1 / 6, 0.0, 1 / 3, 1 / 3, 1 / 6)),
 }
+# A step is too long to be stable if in its Euler step the velocity changes by more than this times
+# itself (Hairer and Wanner 1996, "Solving ordinary differential equations II", section IV.2).
+_STABLE = {"euler": 2.0, "midpoint": 2.0, "heun": 2.0, "rk4": 2.785}
 # The velocity jumps in a step if it changes by more than this share, all of it in one half of the
 # way to this accuracy.
 _LEAST_JUMP, _ONE_HALF = 1e-3, 0.1
@@ -51,7 +54,7 @@ class Flow(NamedTuple):
         path: a tree like the parameters, each leaf with a leading axis of length `T`.
         error: scalar, the largest of `errors`.
         errors: `(T,)`, the distance to the solution with steps twice as long, and what the steps
-            that meet a jump of the gradient may add to it (see `gradient_flow`).
+            that meet a jump of the gradient or are not stable may add to it (see `gradient_flow`).
         dissipation: `(T,)`, the integral of `|u'|^2` from 0; the loss has fallen by as much.
     """
 
@@ -78,7 +81,9 @@ def gradient_flow(
     The equation is solved twice with an explicit Runge-Kutta method of fixed step: once as asked
     for, which is returned, and once with steps twice as long. The distance between the two is the
     error estimate. Where `F` is smooth and the method has order q, the true error is about
-    `1 / (2^q - 1)` of it.
+    `1 / (2^q - 1)` of it. Where steps are too long to be stable, both solutions may end at one
+    wrong point of the sphere; the largest such step, its length times the change of the velocity
+    in it, is added to the estimate.
 
     *Where the gradient jumps* (outputs of the generator that pass each other, kinks of its
     activations, directions of a finite law), the step that crosses the jump is of first order. The
@@ -238,6 +243,7 @@ def _solve(
     pairs = jnp.asarray(pairs)
     both = lax.map(solution, jnp.stack([pairs, 2 * pairs]))
     distances = jnp.linalg.norm(both.point[1] - both.point[0], axis=1)
+    distances = jnp.where(jnp.isnan(distances), jnp.inf, distances)
     errors = distances + both.slack[1] + both.unresolved[1]
     return both.point[1], errors, both.dissipation[1]
 
@@ -261,10 +267,12 @@ def _step(
         lambda: no_passage(point),
     )
     weights = jnp.asarray(METHODS[method][1], point.dtype)
+    change, jump = jnp.linalg.norm(slopes[1] - slopes[0]), _jump(slopes)
+    is_unstable = change > _STABLE[method] * jnp.linalg.norm(slopes[0])
     across = passage._replace(
         point=point + step * jnp.sum(weights[:, None] * slopes, axis=0),
         squares=step * jnp.sum(weights * jnp.sum(slopes**2, axis=1)),
-        slack=step * _jump(slopes),
+        slack=step * jnp.where(is_unstable, change, jump),
     )
     passage = jax.tree.map(partial(jnp.where, passage.met), passage, across)
     return _State(
