@@ -12,6 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import ArrayLike
 
+# Oscillations that are looked for, from none to one in two records, and the standard errors by
+# which they must stand out.
+_FREQUENCIES, _SURE = 129, 3.0
+
 
 class AutocorrelationTime(NamedTuple):
     """The integrated autocorrelation time of a stationary series, from several runs of it.
@@ -36,8 +40,8 @@ class AutocorrelationTime(NamedTuple):
 
     @property
     def is_reliable(self) -> bool:
-        """Whether each run is at least ten times as long as the time that was found in it."""
-        return self.length >= 10 * self.time
+        """Whether each run is ten times as long as the time found in it, and twice the window."""
+        return self.length >= max(10 * self.time, 2 * self.window)
 
 
 def integrated_autocorrelation_time(
@@ -51,10 +55,18 @@ def integrated_autocorrelation_time(
     ones. The autocorrelations are averaged over the runs, and taken around the mean of all runs
     together: runs that sit at different levels and do not mix are seen as correlated. The sum is
     cut at the smallest lag `M >= window * max(1, tau(M))`: later lags would add noise only (Sokal,
-    "Monte Carlo methods in statistical mechanics", 1996). The standard error is Sokal's,
-    `tau sqrt((4 M + 2) / N)`, with `N` the number of records of all runs.
+    "Monte Carlo methods in statistical mechanics", 1996). Correlations that alternate or oscillate
+    cancel in `tau` long before they die out; so `M` must also reach that far beyond the time of
+    every oscillation that stands out of the noise, `1 + 2 sum_k rho_k cos(omega k)`.
 
-    For the autoregressive process `x' = r x + noise` it is `(1 + r) / (1 - r)`.
+    The standard error is that of a sum of estimated autocorrelations (Bartlett's formula), with `N`
+    records of all runs and the mean over all frequencies::
+
+        sqrt((2 / N) mean_omega (D(omega) f(omega))^2),  D = sum_{|k| <= M} cos(omega k)
+
+    and `f` the same sum with `rho_k`. Where `f` is flat, it is Sokal's `tau sqrt((4 M + 2) / N)`.
+
+    For the autoregressive process `x' = r x + noise` the time is `(1 + r) / (1 - r)`.
 
     Args:
         series: `(runs, length)`, or `(length,)` for one run: equally spaced records, after burn-in.
@@ -95,12 +107,11 @@ def integrated_autocorrelation_time(
     if np.abs(deviations).max() <= 1e-12 * np.abs(values).max():  # rounding
         deviations = np.zeros_like(deviations)
     correlation = _autocorrelation(deviations)
-    sums = 2 * np.cumsum(correlation) - 1
-    inside = np.flatnonzero(np.arange(length) >= window * np.maximum(sums, 1))
+    inside = np.flatnonzero(np.arange(length) >= window * _longest_time(correlation, num * length))
     last = int(inside[0]) if inside.size else length - 1
     # Strongly alternating records can sum to nothing; a time of 1 / length is the least there is.
-    time = max(float(sums[last]), 1 / length)
-    error = time * math.sqrt((4 * last + 2) / (num * length))
+    time = max(float(2 * correlation[: last + 1].sum() - 1), 1 / length)
+    error = _standard_error(correlation[: last + 1], num * length)
     return AutocorrelationTime(time, error, last, num * length / time, num, length, num_left_out)
 
 
@@ -114,3 +125,25 @@ def _autocorrelation(deviations: np.ndarray) -> np.ndarray:
     if not covariance[0] > 0:
         return np.eye(1, length)[0]
     return covariance / covariance[0]
+
+
+def _longest_time(correlation: np.ndarray, num_records: int) -> np.ndarray:
+    """The longest time, at least 1, among all oscillations, of the lags up to each.
+
+    That of no oscillation counts as it is, others by what they surely are.
+    """
+    lags = np.arange(len(correlation))
+    sure = np.maximum(0, 1 - _SURE * np.sqrt((4 * lags + 2) / num_records))
+    longest = np.maximum(1, 2 * np.cumsum(correlation) - 1)
+    for frequency in np.linspace(0, np.pi, _FREQUENCIES)[1:]:
+        times = 2 * np.cumsum(correlation * np.cos(frequency * lags)) - 1
+        longest = np.maximum(longest, sure * times)
+    return longest
+
+
+def _standard_error(correlation: np.ndarray, num_records: int) -> float:
+    """Of the integrated time, from the autocorrelations that are summed."""
+    points = 4 * len(correlation)  # so many make the mean over the frequencies exact
+    both_sides = lambda lags: 2 * np.fft.fft(lags, points).real - lags[0]
+    product = both_sides(np.ones_like(correlation)) * both_sides(correlation)
+    return math.sqrt(2 * np.mean(product**2) / num_records)
