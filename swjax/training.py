@@ -17,12 +17,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.extend.core import get_opaque_trace_state
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 
 from swjax._checks import as_count
 from swjax._keys import canonical_key
 from swjax._trees import check_floating_leaves
 from swjax.optim import check_ball_is_last, ignore_unknown_arguments
+
+# What JAX says of a place where nothing is traced, neither by jit nor by vmap or grad.
+_UNTRACED = get_opaque_trace_state(convention="swjax")
 
 
 @runtime_checkable
@@ -232,9 +236,8 @@ def train(
     record_every = as_count("record_every", record_every)
     key = canonical_key(key)
     check_floating_leaves("params", params)
-    # Inside a trace the optimizer may close over tracers, which must not end in a global cache.
-    traced = (key, jnp.zeros(()), *jax.tree.leaves((params, loss)))
-    if any(isinstance(part, jax.core.Tracer) for part in traced):
+    # Inside jit, vmap or grad the optimizer may close over tracers, which must not end in a cache.
+    if get_opaque_trace_state(convention="swjax") != _UNTRACED:
         return _train(key, loss, optimizer, params, num_steps, record_every)
     arrays, structure = jax.tree.flatten(loss)
     if all(isinstance(leaf, jax.Array | np.ndarray) for leaf in arrays):

@@ -12,6 +12,7 @@ import optax
 import pytest
 
 import swjax
+from swjax import training
 from swjax.optim import keep_params_in_ball, noised_projected_sgd, projected_sgd
 from swjax.training import TrainingState, sgd_step, start, train
 
@@ -274,10 +275,14 @@ def test_one_compilation_serves_every_step_size_of_a_sweep():
 
 
 def test_a_traced_step_size_alone_is_enough():
-    end = jax.jit(lambda a: train(KEY, LOSS, optax.sgd(a), ZERO, num_steps=5).params)
+    end = lambda a: train(KEY, LOSS, optax.sgd(a), ZERO, num_steps=5).params
+    expected = train(KEY, LOSS, SGD, ZERO, num_steps=5).params
+    known = training._train_compiled._cache_size()
     with jax.checking_leaks():
-        got = end(0.1)
-    np.testing.assert_allclose(got, train(KEY, LOSS, SGD, ZERO, num_steps=5).params, rtol=1e-6)
+        np.testing.assert_allclose(jax.jit(end)(0.1), expected, rtol=1e-6)
+        np.testing.assert_allclose(jax.vmap(end)(jnp.array([0.1, 0.2]))[0], expected, rtol=1e-6)
+        assert jax.jacfwd(end)(0.1).shape == expected.shape
+    assert training._train_compiled._cache_size() == known
 
 
 def test_a_run_continued_from_its_state_is_the_undisturbed_run():
