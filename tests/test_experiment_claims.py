@@ -5,10 +5,12 @@ import pytest
 import xarray as xr
 from experiment_studies import flow, training
 
+from swjax.convergence import exceedance
 from swjax.experiment.build import build
 from swjax.experiment.cell import flat_rows
 from swjax.experiment.claims import summarize
-from swjax.experiment.claims_closed_form import closed_form_claims
+from swjax.experiment.claims_closed_form import _compared, _square_claim, closed_form_claims
+from swjax.experiment.claims_exceedance import decreasing_claim
 from swjax.experiment.claims_extrapolated import extrapolated_claim
 from swjax.experiment.claims_flow import flow_claims
 from swjax.experiment.claims_limits import limit_claims
@@ -172,6 +174,21 @@ def test_deviations_are_held_against_the_closed_form(changes, subject, verdict):
     assert claim_about(subject, claims)["verdict"] == verdict
     assert all(m["time"] == 0.4 for m in measurements)
     assert all(m["exact"] > 0 for m in measurements)
+
+
+@pytest.mark.parametrize("repetitions", [4, 8, 32, 128])
+def test_few_runs_seldom_contradict_a_formula_that_is_right(repetitions):
+    rng, draws = np.random.default_rng(0), 400
+    study = flow("step_sizes=[0.2, 0.1, 0.05]")
+    squares = rng.exponential(size=(draws, 3, repetitions))  # of two normal coordinates
+    verdicts = []
+    for rows in squares:
+        compared = [_compared(row, np.ones(repetitions), 1.0) for row in rows]
+        verdicts.append(_square_claim("", study, compared, "")["verdict"])
+    # Three standard errors at three step sizes: 0.8 %, somewhat more for so skewed a law.
+    share = verdicts.count("fails") / draws
+    assert share <= 0.02 + 3 * np.sqrt(0.02 / draws)
+    assert "holds" not in verdicts or repetitions == 128
 
 
 # --- limits ---------------------------------------------------------------------------------------
@@ -362,3 +379,52 @@ def test_a_loss_known_above_its_minimum_is_called_that():
         (claim,) = _difference_claim(study, dataset, "plain", "noised", 0.1)
         assert words in claim["claim"]
         assert claim["verdict"] == "holds"
+
+
+# --- runs and flows that did not stay finite ------------------------------------------------------
+
+
+@pytest.mark.parametrize("broken", [np.inf, 1e30, np.nan])
+def test_a_diverged_run_of_the_baseline_changes_no_time_of_the_others(broken):
+    dataset = training_results(training("repetitions=8"))
+    expected = half_times(dataset.isel(repetition=slice(1, None)), "plain", 0.1)
+    dataset["diverged_at"][0, :, 0] = 3
+    dataset["loss"][0, :, 0, 4:] = broken
+    times = half_times(dataset, "plain", 0.1)
+    assert times is not None
+    assert expected is not None
+    assert np.isnan(times.sel(arm="plain")[0])
+    np.testing.assert_array_equal(times[:, 1:], expected)
+
+
+def test_what_was_never_finite_is_undecided_and_it_is_said():
+    study = flow(*MLP, "record.piecewise_constant=true")
+    dataset = flow_results(study, 0.5).assign(flow_energy=np.nan, flow_loss=("time", [np.nan] * 21))
+    dataset["constant_distance"] = dataset["max_step"] = dataset["distance"]
+    dataset["diverged_at"][:] = 7
+    claims, _ = flow_claims(study, dataset)
+    for words, reason in (
+        ("differ by more than its longest step", "No run stayed finite."),
+        ("exact enough", "No run stayed finite."),
+        ("along the reference flow", "The reference flow did not stay finite."),
+    ):
+        found = claim_about(words, claims)
+        assert (found["verdict"], found["note"]) == ("undecided", reason)
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        (
+            (50, 90, 0),
+            "The shares: 0.5 at 0.1, 0.9 at 0.05, 0 at 0.025. 0.9 at 0.05 is above 0.5 at 0.1.",
+        ),
+        ((0, 40, 99), "0.99 at 0.025 is above 0 at 0.1."),
+        ((30, 31, 32), "The shares: 0.3 at 0.1, 0.31 at 0.05, 0.32 at 0.025."),
+    ],
+)
+def test_the_step_sizes_that_contradict_a_fall_are_named(counts, said):
+    shares = [exceedance(np.arange(100) < count, 0.5) for count in counts]
+    found = decreasing_claim("falls", [0.1, 0.05, 0.025], shares, "")
+    assert found["note"].endswith(said)
+    assert found["verdict"] == ("fails" if "above" in said else "undecided")
