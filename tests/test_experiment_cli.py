@@ -91,6 +91,9 @@ BALL = "{kind: projected_sgd, radius: 0.5}"
         (["run", "configs/small.yaml", "step_sizes=[0.2,0.1]"], "there are 2; give more, or leave"),
         (["run", "configs/small.yaml", "--devices", "0"], "devices: at least 1 is needed"),
         (["check", "configs/small.yaml", "loss.batch_size=0"], "loss.batch_size: input should be"),
+        (["run", "configs/small.yaml", "--quiet", ""], "swjax: a word is empty; leave it out"),
+        (["run", "configs/small.yaml", "seed=" + 400 * "x"], "input should be a valid integer"),
+        (["run", "configs/small.yaml", "step_sizes=[0.1,", "0.05]"], "quote the whole assignment"),
     ],
 )
 def test_a_mistake_gives_one_message_and_exit_code_2(words, message, capsys):

@@ -195,6 +195,21 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises(OSError, match="disk full"):
         write_atomically(path, fail)
     assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_processes_may_write_the_same_file_at_once(tmp_path, monkeypatch):
+    path = tmp_path / "file.txt"
+
+    def write(beside):
+        beside.write_text("first")
+        monkeypatch.setattr(os, "getpid", lambda: 2)
+        write_atomically(path, lambda other: other.write_text("second"))
+        assert path.read_text() == "second"
+
+    write_atomically(path, write)
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_an_unreadable_cell_is_named_with_the_remedy(tmp_path):
@@ -246,7 +261,8 @@ def test_kill_at_any_moment_and_resume_to_the_same_bits(done, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.communicate()
         (folder / "cells").mkdir(exist_ok=True)
-        (folder / "cells" / ".sgd_0.05.nc.tmp").write_bytes(b"half a file")
+        half = folder / "cells" / f".sgd_0.05.nc.{process.pid}.tmp"
+        half.write_bytes(b"half a file")
     sweep = experiment.resume(folder)
     assert sweep.summary["status"] == "done"
     assert results(folder) == results(done.folder)
@@ -486,13 +502,37 @@ def test_judging_again_changes_nothing(copied, tmp_path, precision):
     assert results(folder) == before
 
 
-def test_only_files_that_a_run_writes_are_cleaned_away(copied):
-    kept, left = copied.path / "cells" / ".notes.tmp", copied.path / ".summary.json.tmp"
-    kept.write_text("mine")
-    left.write_text("half a file")
+@pytest.fixture(scope="module")
+def ended():
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_only_files_that_a_run_writes_and_writes_no_more_are_cleaned_away(copied, ended):
+    names = (
+        "cells/.notes.tmp", f".notes.{ended}.tmp", ".summary.json.x.tmp",
+        f".summary.json.{os.getpid()}.tmp", ".report.html.1.tmp",
+    )  # fmt: skip
+    left = copied.path / f".summary.json.{ended}.tmp"
+    for path in (*(copied.path / name for name in names), left):
+        path.write_text("half a file")
     with copied.claim(flow()):
-        assert kept.exists()
+        assert [name for name in names if not (copied.path / name).exists()] == []
         assert not left.exists()
+
+
+def test_a_folder_of_leftovers_alone_can_be_claimed(tmp_path, ended):
+    left = tmp_path / f".study.yaml.{ended}.tmp"
+    left.write_text("half a file")
+    with RunFolder(tmp_path).claim(flow()):
+        assert not left.exists()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / ".study.yaml.mine.tmp").write_text("mine")
+    with pytest.raises(RunFolderError, match=r"holds other things \(.study.yaml.mine.tmp\)"):
+        RunFolder(other).claim(flow())
 
 
 # --- what is asked for ----------------------------------------------------------------------------
@@ -527,9 +567,23 @@ def test_what_is_no_study_is_refused_with_one_message(asked, overrides, message)
 @pytest.mark.parametrize("text", ["[1, 2]", "3", "null", "{"])
 def test_a_manifest_of_something_else_is_named(copied, text):
     (copied.path / "manifest.json").write_text(text)
-    with pytest.raises(RunFolderError, match=r"manifest\.json"):
+    with pytest.raises(RunFolderError, match=r"manifest\.json .*Remove it: resume writes it again"):
         copied.manifest()
     assert read_json(copied.path / "nothing.json") == {}
+
+
+def test_a_manifest_and_a_summary_that_were_removed_are_written_again(copied):
+    before = results(copied.path)
+    (copied.path / "manifest.json").unlink()
+    (copied.path / "summary.json").unlink()
+    experiment.resume(copied.path)
+    assert results(copied.path) == before
+    assert copied.status() == "done"
+
+
+def test_a_file_that_may_not_be_read_is_not_to_be_removed(tmp_path):
+    with pytest.raises(RunFolderError, match=r"cannot be read: Is a directory$"):
+        read_json(tmp_path)
 
 
 def test_step_sizes_that_agree_to_six_digits_have_keys_of_their_own():

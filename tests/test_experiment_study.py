@@ -73,6 +73,9 @@ def mistakes(*overrides):
         ("1:30", "1:30"),
         ("2020-01-01", "2020-01-01"),
         ("1_000", "1_000"),
+        ("0x10", "0x10"),
+        ("0o17", "0o17"),
+        ('"\\ud83d\\ude00"', "😀"),
         ("'1e-3'", "1e-3"),
     ],
 )
@@ -91,6 +94,9 @@ def test_scalars_are_those_of_yaml_1_2(text, value):
         ("a: [1, 2", "expected ',' or ']'"),
         ("1: a", "the key 1 is not a word"),
         ("a: " + 3000 * "[" + 3000 * "]", "values are nested too deeply"),
+        ("a: " + 5000 * "1", "line 1, column 4: '111111111111...1111111111111' is not a whole"),
+        ("a: !!float x", "line 1, column 4: 'x' is not a number"),
+        ('a: "\\ud800x"', r"'\ud800x' is not text: it has half of a character"),
     ],
 )
 def test_yaml_that_could_be_misread_is_refused(text, message):
@@ -122,6 +128,12 @@ def test_words_that_look_like_numbers_stay_words():
         assert parse_yaml(write_yaml({"key": word})) == {"key": word}
 
 
+@pytest.mark.parametrize("mark", ["\x85", "\u2028", "\u2029", "\ufeff"])
+def test_marks_that_are_not_seen_are_read_back_equal(mark):
+    for word in (mark, f"a{mark}", f"{mark}a", f"a{mark}b", f"a\n{mark}b: c"):
+        assert parse_yaml(write_yaml({"key": word})) == {"key": word}
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(StudyError, match="there is no such file"):
         read_yaml(tmp_path / "nowhere.yaml")
@@ -144,6 +156,24 @@ def test_all_bad_overrides_are_reported_together():
     assert "'9' is not a position in a list of 4 (positions 0 to 3)" in caught.value.problems[0]
     assert "not of the form key=value" in caught.value.problems[1]
     assert "inside the plain value 'translation'" in caught.value.problems[2]
+    assert caught.value.problems[3].startswith("seed: line 1, column 2: expected the node content")
+
+
+@pytest.mark.parametrize(
+    ("override", "is_cut"),
+    [
+        ("step_sizes=[0.1,", True),
+        ("step_sizes=[0.1", True),
+        ("scheme={kind:", True),
+        ("scheme={kind: sgd", True),
+        ("step_sizes=0.05]", False),
+        ("step_sizes=[0.1, 0.05]]", False),
+    ],
+)
+def test_a_value_that_the_shell_cut_at_a_space_is_to_be_quoted(override, is_cut):
+    (problem,) = mistakes(override)
+    assert problem.startswith(override.partition("=")[0])
+    assert problem.endswith("quote the whole assignment if it contains spaces") == is_cut
 
 
 # --- studies --------------------------------------------------------------------------------------

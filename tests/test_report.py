@@ -8,8 +8,10 @@ import pytest
 import xarray as xr
 
 from swjax import plot
+from swjax.convergence import exceedance
 from swjax.experiment import report_flow
 from swjax.experiment.claims_closed_form import closed_form_claims
+from swjax.experiment.claims_exceedance import decreasing_claim, rare_claim
 from swjax.experiment.diagnoses import diagnoses
 from swjax.experiment.distances import run_distances
 from swjax.experiment.order_claim import judged_order
@@ -457,6 +459,30 @@ def test_a_verdict_says_why_in_words():
     assert words_of(sentence(nothing | {"note": "No run stayed finite."})).endswith(
         "the power 0.5. No run stayed finite."
     )
+
+
+def test_an_estimate_on_an_edge_of_its_band_is_said_to_lie_neither_in_nor_out():
+    across = claim("undecided", -0.04, 0.04, expected=0.5, tolerance=0.5)
+    assert words_of(sentence(across)).endswith(
+        "interval [-0.040, 0.040], across an edge of 0 to 1."
+    )
+    share = {"estimate": 0.05, "expected": 0.0, "tolerance": 0.05}
+    (bound,) = claims_of({"claims": [claim("undecided", 0.02, 0.11, **share)]})
+    assert words_of(sentence(bound)).endswith("[0.020, 0.110]; allowed is at most 0.05.")
+
+
+def test_a_claim_that_fails_by_its_note_is_not_held_against_the_band():
+    fails = claim("fails", 0.36, 0.60, expected=0.5, tolerance=0.5, note="0.9 is above 0.5.")
+    assert words_of(sentence(fails)).endswith("interval [0.36, 0.60]. 0.9 is above 0.5.")
+
+
+def test_nothing_is_said_of_how_many_runs_would_decide_about_a_share():
+    few = exceedance(np.zeros(20), 0.5)  # 72 runs would decide, not 20 (0.168 / 0.05)^2 = 227
+    (rare,) = claims_of({"claims": [rare_claim("rare", few, 0.05, "")]})
+    assert "allowed is at most 0.05. Clopper" in words_of(sentence(rare))
+    shares = [exceedance(np.arange(20) < count, 0.5) for count in (4, 0)]
+    falls = sentence(decreasing_claim("falls", [0.1, 0.05], shares, ""))
+    assert "across an edge of 0 to 1. The fall" in words_of(falls)
 
 
 @pytest.mark.parametrize(

@@ -55,12 +55,13 @@ def half_times(dataset: xr.Dataset, baseline: str, step_size: float) -> xr.DataA
     """When each run's loss first falls half of the way that the baseline's mean loss falls.
 
     Returns:
-        Flow times (arm, repetition), the horizon where it never does; None when no loss is recorded
-        or the baseline's mean loss does not fall.
+        Flow times (arm, repetition), the horizon where it never does, NaN where a run diverged;
+        None when no loss is recorded or the baseline's mean loss does not fall.
     """
     if "loss" not in dataset:
         return None
-    loss = dataset["loss"].sel(step_size=step_size)
+    here = dataset.sel(step_size=step_size)
+    loss = finite_runs(here, here["loss"])
     loss = loss.isel(time=np.flatnonzero(loss.notnull().any(["arm", "repetition"])))
     mean = loss.sel(arm=baseline).mean("repetition")
     first, last = float(mean[0]), float(mean[-1])
@@ -68,7 +69,7 @@ def half_times(dataset: xr.Dataset, baseline: str, step_size: float) -> xr.DataA
         return None
     below = loss <= (first + last) / 2
     times = loss["time"].where(below, float(dataset["time"][-1])).min("time")
-    return times.where(dataset["diverged_at"].sel(step_size=step_size) < 0)
+    return times.where(loss.notnull().any("time"))
 
 
 def _radius(study: TrainingStudy, arm: str) -> float | None:

@@ -7,6 +7,7 @@ message, no traceback), 130 interrupted, 141 nobody reads what is printed.
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     asked, rest = parser.parse_known_args(arguments)
-    if rest and (any(word[0] == "-" for word in rest) or not hasattr(asked, "words")):
+    if rest and (any(word.startswith("-") for word in rest) or not hasattr(asked, "words")):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:  # overrides after an option, which argparse leaves aside
         asked.words += rest
@@ -149,8 +150,15 @@ def _strict(parser: argparse.ArgumentParser) -> None:
 
 
 def _configs_and_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Words with ``=`` that are not files are overrides; the rest are study files."""
-    overrides = [word for word in words if "=" in word and not Path(word).exists()]
+    """Words with ``=`` that are not files are overrides; the rest are study files.
+
+    An override may be too long for the name of a file: `os.path` then says that there is none.
+    """
+    if "" in words:
+        raise UserError(
+            "a word is empty; leave it out, or give a study file or a value like seed=1"
+        )
+    overrides = [word for word in words if "=" in word and not os.path.exists(word)]
     configs = [word for word in words if word not in overrides]
     if not configs:
         raise UserError("name at least one study file, for instance configs/translation.yaml")

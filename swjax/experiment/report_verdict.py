@@ -7,8 +7,6 @@ from swjax.experiment import report_html as html
 from swjax.experiment.report_claims import claims_of, expectation, has_width
 from swjax.experiment.report_html import Column, Html, tag
 
-Number = float | int
-
 _MARKS = {"holds": "✓ holds", "fails": "✗ fails", "undecided": "? undecided"}
 
 
@@ -81,30 +79,33 @@ def _measured(claim: dict[str, Any]) -> str:
     if expected is None or tolerance is None or low is None or high is None:
         return measured
     if claim.get("at_most") is not None:
-        more = _more_repetitions(estimate, low, high, expected, tolerance)
-        reservation = more if claim["verdict"] == "undecided" and low <= claim["at_most"] else ""
+        is_open = claim["verdict"] == "undecided" and low <= claim["at_most"]
+        reservation = _more_repetitions(claim) if is_open else ""
         return f"{measured}; allowed is {expectation(claim, html.number)}{reservation}"
-    band = expectation(claim, html.number)
+    band, is_inside = expectation(claim, html.number), abs(estimate - expected) <= tolerance
+    if claim["verdict"] == "fails":  # by what the note says, if the band is not the reason
+        return measured if is_inside else f"{measured}, outside {band}"
     if expected - tolerance <= low and high <= expected + tolerance:
         reservation = ", which does not decide it" if claim["verdict"] == "undecided" else ""
         return f"{measured}, inside {band}{reservation}"
-    if claim["verdict"] == "holds" and abs(estimate - expected) <= tolerance:
+    if claim["verdict"] == "holds" and is_inside:
         return f"{measured}, within {band}"
     if claim["verdict"] == "holds":
         return f"{measured}; expected was {band}"
-    if claim["verdict"] == "fails":
-        return f"{measured}, outside {band}"
-    more = _more_repetitions(estimate, low, high, expected, tolerance)
-    return f"{measured}, across an edge of {band}{more}"
+    return f"{measured}, across an edge of {band}{_more_repetitions(claim)}"
 
 
-def _more_repetitions(
-    estimate: Number, low: Number, high: Number, expected: Number, tolerance: Number
-) -> str:
-    """How many repetitions would bring the interval inside, if its middle stays where it is."""
-    room = tolerance - abs(estimate - expected)
-    if room <= 0:
+def _more_repetitions(claim: dict[str, Any]) -> str:
+    """How many repetitions would bring the interval inside, if its middle stays where it is.
+
+    Nothing where its width does not fall like the root of their number.
+    """
+    estimate, low, high = claim["estimate"], claim["low"], claim["high"]
+    room = claim["tolerance"] - abs(estimate - claim["expected"])
+    if room < 0:
         return "; the estimate itself lies outside, yet the interval reaches in"
+    if room == 0 or claim.get("is_share"):
+        return ""
     factor = (max(estimate - low, high - estimate) / room) ** 2
     if not 1 < factor < 1000:
         return ""

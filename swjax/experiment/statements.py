@@ -78,8 +78,20 @@ def band(
     return f"{center(expected)} ± {width(tolerance)}"
 
 
-def at_most(text: str, value: float, bound: float, note: str = "") -> dict:
-    """The claim that a known number, such as the largest seen, lies between 0 and a bound."""
+def at_most(
+    text: str, value: float, bound: float, note: str = "", nothing: str = "No run stayed finite."
+) -> dict:
+    """The claim that a known number, such as the largest seen, lies between 0 and a bound.
+
+    Args:
+        text: the claim, a sentence.
+        value: the number; NaN where there was nothing finite to measure: then it is undecided.
+        bound: what it may be at most.
+        note: what a reader must know of the number.
+        nothing: why there is none, in place of the note.
+    """
+    if np.isnan(value):
+        return undecided(text, 0.0, bound, nothing)
     return claim(
         text,
         estimate=value,

@@ -24,38 +24,67 @@ from swjax.experiment.same_study import differences
 from swjax.experiment.strict_yaml import read_yaml, write_yaml
 from swjax.experiment.study import Study, parse_study, plain
 
-_OWN = {".lock", "study.yaml", ".study.yaml.tmp", "manifest.json", "cells", "checkpoints"}
+_OWN = {".lock", "study.yaml", "manifest.json", "cells", "checkpoints"}
 # What a kill may leave of a file that was being written: see `write_atomically`.
 _LEFTOVERS = (
-    ".study.yaml.tmp",
-    ".*.json.tmp",
-    ".reference.nc.tmp",
-    ".report.html.tmp",
-    "cells/.*.nc.tmp",
-    "checkpoints/.*.npz.tmp",
-    "figures/.*.svg.tmp",
-    "figures/.*.png.tmp",
+    ".study.yaml.*.tmp",
+    ".manifest.json.*.tmp",
+    ".summary.json.*.tmp",
+    ".reference.nc.*.tmp",
+    ".report.html.*.tmp",
+    "cells/.*.nc.*.tmp",
+    "checkpoints/.*.npz.*.tmp",
+    "figures/.*.svg.*.tmp",
+    "figures/.*.png.*.tmp",
 )
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside `path`, flush it to the disk, and put it in place in one step.
 
+    Processes may write the same file at once: each fills its own, and the last one stays.
+
     Args:
         path: the file to create or replace.
         write: called with the name of a temporary file in the same folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.tmp")
-    write(beside)
-    with open(beside, "rb+") as handle:
-        os.fsync(handle.fileno())
-    os.replace(beside, path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(beside)
+        with open(beside, "rb+") as handle:
+            os.fsync(handle.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _writer(path: Path) -> int | None:
+    """The process that a temporary file is named after, or None."""
+    number = path.name.removesuffix(".tmp").rpartition(".")[2]
+    return int(number) if number.isdecimal() else None
+
+
+def _is_own(path: Path) -> bool:
+    """Whether something in a folder without a study may be from a run that was just begun."""
+    return path.name in _OWN or (path.match(_LEFTOVERS[0]) and _writer(path) is not None)
+
+
+def _is_running(process: int) -> bool:
+    """Whether there is a process of this number on this machine, whoever it belongs to."""
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
 
 
 def write_text(path: Path, text: str) -> None:
@@ -124,8 +153,12 @@ def read_json(path: Path) -> dict:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise RunFolderError(f"{path} cannot be read as JSON: {error}") from None
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise RunFolderError(
+            f"{path} cannot be read as JSON: {error}. Remove it: resume writes it again."
+        ) from None
     if not isinstance(data, dict):
         raise RunFolderError(
             f"{path} holds a {type(data).__name__}, not the names and values that a run writes "
@@ -232,7 +265,7 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise RunFolderError(f"{self.path} is a file; choose another --output")
         if self.path.is_dir() and not (self.path / "study.yaml").exists():
-            others = sorted(p.name for p in self.path.iterdir() if p.name not in _OWN)
+            others = sorted(p.name for p in self.path.iterdir() if not _is_own(p))
             if others:
                 raise RunFolderError(
                     f"{self.path} holds other things "
@@ -252,13 +285,19 @@ class RunFolder:
                 self._refuse_other(study)
             if not path.exists() or plain(self.study()) != plain(study):  # its data may have moved
                 write_text(path, write_yaml(plain(study)))
-            for pattern in _LEFTOVERS:
-                for leftover in self.path.glob(pattern):
-                    leftover.unlink()
+            self._remove_leftovers()
         except BaseException:
             self.release()
             raise
         return self
+
+    def _remove_leftovers(self) -> None:
+        """Remove what processes left that were killed while they wrote."""
+        for pattern in _LEFTOVERS:
+            for path in self.path.glob(pattern):
+                process = _writer(path)
+                if process is not None and not _is_running(process):
+                    path.unlink(missing_ok=True)  # it may have ended well just now
 
     def _take_lock(self) -> None:
         handle = open(self.path / ".lock", "a+", encoding="utf-8")  # noqa: SIM115  held until release

@@ -1,12 +1,14 @@
 """YAML without its surprises: ``1e-3`` is a number, ``no`` is a word, a key is given once.
 
-The scalars are those of the YAML 1.2 core schema. PyYAML follows YAML 1.1, where ``1e-3`` is a
-string, ``no`` is false, ``1:30`` is ninety, ``010`` is eight, and the last of two equal keys
-silently wins.
+The scalars are those of the YAML 1.2 core schema, except that ``0x10`` and ``0o17`` are words.
+PyYAML follows YAML 1.1, where ``1e-3`` is a string, ``no`` is false, ``1:30`` is ninety, ``010`` is
+eight, and the last of two equal keys silently wins.
 """
 
 import re
-from collections.abc import Sequence
+import reprlib
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from swjax.experiment.errors import StudyError
 
 
 class _Loader(yaml.SafeLoader):
-    """A safe loader with the resolver table of the YAML 1.2 core schema."""
+    """A safe loader with the resolver table of the YAML 1.2 core schema, decimal numbers only."""
 
     yaml_implicit_resolvers: dict = {}
 
@@ -50,15 +52,38 @@ for _tag, _pattern, _first in _RESOLVERS:
     _Loader.add_implicit_resolver(
         f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first
     )
-_Loader.add_constructor(
-    "tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node), 10)
-)
-_Loader.add_constructor(
-    "tag:yaml.org,2002:float",
-    lambda loader, node: float(
-        loader.construct_scalar(node).lower().replace(".inf", "inf").replace(".nan", "nan")
-    ),
-)
+
+
+def _number(text: str) -> float:
+    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+
+
+def _text(text: str) -> str:
+    """The same text, with characters that were written as two halves made whole."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16")
+
+
+def _reader(read: Callable[[str], Any], wanted: str) -> Callable[[_Loader, yaml.ScalarNode], Any]:
+    """Reads a scalar; text that it cannot read is a mistake with a place."""
+
+    def construct(loader: _Loader, node: yaml.ScalarNode) -> Any:
+        text = loader.construct_scalar(node)
+        try:
+            return read(text)
+        except ValueError:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{reprlib.repr(text)} is not {wanted}", node.start_mark
+            ) from None
+
+    return construct
+
+
+for _tag, _read, _wanted in (
+    ("int", int, f"a whole number of at most {sys.get_int_max_str_digits()} digits"),
+    ("float", _number, "a number"),
+    ("str", _text, "text: it has half of a character; write the character itself"),
+):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _reader(_read, _wanted))
 
 
 def parse_yaml(text: str, source: str = "study") -> Any:
@@ -123,7 +148,8 @@ def _represent_float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
 
 def _represent_str(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     plain = any(re.fullmatch(pattern, value) for _, pattern, _ in _RESOLVERS)
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="'" if plain else None)
+    style = '"' if "\x85" in value else "'" if plain else None  # \x85 breaks a line in YAML 1.1
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
 def _represent_list(dumper: yaml.SafeDumper, value: list) -> yaml.SequenceNode:
@@ -172,12 +198,19 @@ def apply_overrides(data: Any, overrides: Sequence[str]) -> Any:
         try:
             data = _assign(data, path.strip().split("."), parse_yaml(text, override), override)
         except StudyError as error:
-            problems += error.problems
+            problems += [f"{path.strip()}: {each}{_hint(each)}" for each in error.problems]
         except LookupError as error:
             problems.append(str(error.args[0]))
     if problems:
         raise StudyError("overrides", problems)
     return data
+
+
+def _hint(problem: str) -> str:
+    """What to do about a list or mapping without its end, as the shell makes of one with spaces."""
+    if "<stream end>" not in problem:
+        return ""
+    return "; quote the whole assignment if it contains spaces"
 
 
 def _assign(data: Any, path: list[str], value: Any, override: str) -> Any:
