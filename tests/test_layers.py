@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "swjax"
 FLOORS = {
     0: {
         "_checks",
+        "_extra",
         "_keys",
         "_trees",
         "_types",
@@ -42,6 +43,7 @@ FLOORS = {
     4: {"training", "convergence", "monitor"},
     5: {"plot"},
     6: {"experiment"},
+    7: {"__main__"},
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")

@@ -138,3 +138,25 @@ def test_importing_swjax_loads_neither_the_runner_nor_the_peers():
     code = f"import sys, swjax; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("use", ["import swjax.plot", "from swjax.experiment import run"])
+def test_without_the_extra_it_is_said_what_to_install(use):
+    code = f"import sys, swjax; sys.modules['h5netcdf'] = None; {use}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ModuleNotFoundError: The runner and the figures of swjax need h5netcdf")
+    assert "pip install 'swjax[experiment]'" in last
+
+
+def test_without_the_extra_the_command_ends_with_a_message():
+    code = """
+import sys
+from swjax.__main__ import main
+sys.modules["h5netcdf"] = None
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("swjax: The runner and the figures of swjax need h5netcdf")
+    assert len(done.stderr.splitlines()) == 1

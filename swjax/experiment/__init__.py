@@ -1,12 +1,14 @@
 """The runner of studies: YAML in, a run folder with verdicts and a report out.
 
 ``run`` starts or continues a study, ``resume`` continues a folder, ``load`` reads one; the command
-line ``swjax`` does the same. What they need is loaded when one of them is first used.
+line ``swjax`` does the same. What they need is loaded when one of them is first used; it is in the
+extra ``experiment``, and without that importing this package says what to install.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from swjax import _extra as _extra
 from swjax.experiment.errors import RunFolderError as RunFolderError
 from swjax.experiment.errors import StudyError as StudyError
 from swjax.experiment.errors import UserError as UserError

@@ -1,9 +1,10 @@
 """One function per figure: it takes results, draws on given or new Axes, and returns them.
 
 Nothing here calls `show` or changes global settings. Results are a sweep, the dataset it carries,
-or plain arrays labeled by `as_results`.
+or plain arrays labeled by `as_results`. Needs the extra ``experiment``.
 """
 
+from swjax import _extra as _extra
 from swjax.plot._style import CATEGORICAL as CATEGORICAL
 from swjax.plot._style import INK as INK
 from swjax.plot._style import MUTED as MUTED
