@@ -109,7 +109,8 @@ def diagnose(
         Diagnoses, at most one; an empty tuple if no signature is found.
 
     Raises:
-        ValueError: if `losses` is not a vector with an entry, or a threshold is out of range.
+        ValueError: if `losses` is not a vector with an entry, a threshold is out of range, or
+            `target_loss` is not finite.
 
     >>> import numpy as np
     >>> noise = 1 + 0.1 * np.random.default_rng(0).normal(size=1000)
@@ -126,6 +127,11 @@ def diagnose(
             "Expected growth > 1, 0 <= least_decrease < 1 and high >= 1; "
             f"got {growth}, {least_decrease} and {high}."
         )
+    target = None if target_loss is None else float(np.asarray(target_loss))
+    if target is not None and not math.isfinite(target):
+        raise ValueError(
+            f"target_loss must be finite, got {target}. Pass None where it is not known."
+        )
     norms = None
     if gradient_norms is not None:
         norms = np.asarray(gradient_norms, np.float64)
@@ -137,7 +143,6 @@ def diagnose(
     if found is None and norms is not None:
         found = _explosion(norms, growth)
     if found is None and len(values) >= FEWEST_STEPS:
-        target = None if target_loss is None else float(np.asarray(target_loss))
         found = _standstill(values, target, least_decrease, high)
     if found is None:
         return ()
@@ -158,7 +163,7 @@ def _divergence(
     if len(values) < FEWEST_STEPS:
         return None
     first, last = values[: FEWEST_STEPS // 8].mean(), values[-(len(values) // 4) :].mean()
-    if last > growth * first > 0:
+    if first >= 0 and last > growth * first:
         step = int(np.argmax(values > growth * first))
         return "diverged", step, f"The mean loss grew from {first:.3g} to {last:.3g}."
     return None

@@ -9,6 +9,8 @@ TMLR 2023; Bianchi, Hachem and Schechtman, Set-Valued and Variational Analysis 3
 """
 
 import math
+from types import ModuleType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +22,8 @@ from swjax._trees import check_floating_leaves
 
 # After this many unit intervals the weight 2^-k is below the spacing of doubles.
 _NUM_INTERVALS = 53
+# By how many roundings of a time and of the step size their quotient may miss a whole number.
+_ROUNDINGS = 4
 
 
 def _as_path(name: str, path: PyTree) -> tuple[PyTree, int]:
@@ -52,8 +56,8 @@ def interpolate(path: PyTree, step_size: ArrayLike, times: ArrayLike) -> PyTree:
 
         u_alpha(s) = u^t + (s / alpha - t) (u^{t+1} - u^t)    for s in [t alpha, (t + 1) alpha].
 
-    At a time `t * alpha` that is a knot only `u^t` counts, so a path that becomes infinite later
-    does not spoil it.
+    At a time `t * alpha` that is a knot, up to four roundings of its type, only `u^t` counts, so a
+    path that becomes infinite later does not spoil it.
 
     Args:
         path: array or tree of arrays; leading axis of length `K + 1`, the iterates.
@@ -93,13 +97,13 @@ def interpolate(path: PyTree, step_size: ArrayLike, times: ArrayLike) -> PyTree:
                 f"{length} iterates at step size {spacing:.6g}; got values from "
                 f"{np.min(times)} to {np.max(times)}. Run more steps, or cut the times."
             )
-        position = np.clip(position, 0, length - 1)
-        start = np.clip(np.floor(position), 0, max(length - 2, 0))
+        xp = np
     else:
-        position = jnp.clip(jnp.asarray(times) / step_size, 0, length - 1)
-        start = jnp.clip(jnp.floor(position), 0, max(length - 2, 0))
-    fraction = jnp.asarray(position - start)
-    start = jnp.asarray(start, int)
+        position = jnp.asarray(times) / step_size
+        xp = jnp
+    eps = _coarsest_eps(times, step_size, position)
+    start, fraction = _segments(position, eps, length, xp)
+    start, fraction = jnp.asarray(start, int), jnp.asarray(fraction)
     stop = jnp.minimum(start + 1, length - 1)
 
     def along(leaf: Array) -> Array:
@@ -109,6 +113,25 @@ def interpolate(path: PyTree, step_size: ArrayLike, times: ArrayLike) -> PyTree:
         return jnp.where(weight == 0, before, jnp.where(weight == 1, after, between))
 
     return jax.tree.map(along, path)
+
+
+def _segments(position: Any, eps: float, length: int, xp: ModuleType) -> tuple[Any, Any]:
+    """The iterate at which the segment of each position begins, and the share of it that is gone.
+
+    A position within rounding of a whole number is that number.
+    """
+    nearest = xp.round(position)
+    slack = _ROUNDINGS * eps * xp.maximum(1, nearest)
+    position = xp.where(xp.abs(position - nearest) <= slack, nearest, position)
+    position = xp.clip(position, 0, length - 1)
+    start = xp.clip(xp.floor(position), 0, max(length - 2, 0))
+    return start, position - start
+
+
+def _coarsest_eps(*values: ArrayLike) -> float:
+    """The largest machine epsilon among the floating types; Python's numbers are doubles."""
+    dtypes = [getattr(value, "dtype", np.dtype(float)) for value in values]
+    return max(float(jnp.finfo(t).eps) for t in dtypes if jnp.issubdtype(t, jnp.floating))
 
 
 def _difference(path_a: PyTree, path_b: PyTree) -> tuple[PyTree, int]:

@@ -237,6 +237,25 @@ def test_all_of_these_calls_would_be_fine_but_for_the_flaw():
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
 
 
+LINE = swjax.problems.TwoPointScale(2).loss
+DRAWN = (swjax.sample_population_loss, swjax.flows.sample_gradient_covariance)
+
+
+@pytest.mark.parametrize("draw", DRAWN, ids=["population", "covariance"])
+@pytest.mark.parametrize("num", [16.5, 16.0, True, "16"])
+def test_draws_are_counted_in_whole_numbers_from_a_key(draw, num):
+    with pytest.raises(TypeError, match=f"num_draws must be a Python integer.*{num}"):
+        draw(KEY, LINE, num)
+    with pytest.raises(TypeError, match="key must be a JAX random key.*an integer"):
+        draw(0.5, LINE, 16)
+
+
+@pytest.mark.parametrize("degree", [1.5, 1.0, True, "1"])
+def test_a_degree_is_a_whole_number(degree):
+    with pytest.raises(TypeError, match=f"degree must be an integer >= 0.*{degree}"):
+        swjax.convergence.extrapolate_to_zero([0.1, 0.2, 0.3], np.ones((3, 4)), degree=degree)
+
+
 # --- odd, but documented as valid -----------------------------------------------------------------
 
 RNG = np.random.default_rng(0)

@@ -38,9 +38,25 @@ def test_an_exact_power_is_found_exactly(order):
     np.testing.assert_allclose(
         [fit.curvature, fit.curvature_low, fit.curvature_high], 0, atol=1e-12
     )
+    assert not fit.is_curved
     np.testing.assert_allclose(fit.means, distances[::-1, 0])
     np.testing.assert_array_equal(fit.step_sizes, STEPS[::-1])
     assert (fit.num_left_out, fit.note) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "steps", [STEPS, STEPS[:3], 1e-4 * STEPS, np.linspace(0.1, 0.2, 4), [1e-3, 0.5, 0.51]]
+)
+@pytest.mark.parametrize("power", [0.5, 4.0])
+def test_rounding_is_no_curvature_and_what_exceeds_it_is(steps, power):
+    logs, ones = np.log(steps)[:, None], np.ones((1, 5))
+    for constant in (3.0, 1e-20):
+        exact = constant * np.exp(power * logs) * ones
+        assert not fit_order(steps, exact).is_curved
+        assert not fit_order(steps, exact, paired=True).is_curved
+    bend = 1e-6 / np.ptp(logs) ** 2
+    assert fit_order(steps, np.exp(power * logs + bend * logs**2) * ones).is_curved
+    assert fit_order(steps, np.exp(power * logs - bend * logs**2) * ones).is_curved
 
 
 def test_the_slope_is_that_of_least_squares_on_the_log_means():

@@ -123,6 +123,14 @@ def test_a_ball_that_is_too_small_is_stuck():
     assert "radius" in found.remedy
 
 
+def test_a_loss_that_rises_from_exactly_zero_has_diverged():
+    losses = np.concatenate([np.zeros(8), np.linspace(1, 1e6, 392)])
+    (found,) = diagnose(losses)
+    assert (found.signature, found.step) == ("diverged", 8)
+    assert "grew from 0 to" in found.evidence
+    assert [found.signature for found in diagnose(np.zeros(400))] == ["stalled"]
+
+
 def test_pure_noise_is_rarely_taken_for_a_decrease():
     rng = np.random.default_rng(0)
     called_stalled = sum(
@@ -171,3 +179,6 @@ def test_bad_records_and_thresholds_are_refused():
             diagnose(wrong)
     with pytest.raises(ValueError, match="Expected growth > 1"):
         diagnose(np.ones(5), growth=1.0)
+    for target in (np.nan, np.inf, -np.inf):
+        with pytest.raises(ValueError, match=f"target_loss must be finite, got {target}"):
+            diagnose(np.ones(5), target_loss=target)

@@ -259,6 +259,14 @@ def test_a_center_that_does_not_fit_is_refused():
         project_onto_ball(params, 1.0, {"a": jnp.ones(1), "b": None})
 
 
+def test_updates_that_are_another_tree_are_refused():
+    transform, ones = keep_params_in_ball(1.0), jnp.ones(2)
+    params = {"a": ones, "b": ones}
+    for wrong in ({"a": None, "b": ones}, {"a": ones}, ones, {"a": (ones,), "b": ones}):
+        with pytest.raises(ValueError, match="updates must be a tree like the parameters"):
+            transform.update(wrong, transform.init(params), params)
+
+
 def test_the_radius_can_be_a_schedule_a_tracer_or_an_injected_number():
     params, updates = jnp.zeros(2), jnp.array([3.0, 4.0])
     transform = keep_params_in_ball(lambda count: 1.0 / (count + 1))

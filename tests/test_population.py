@@ -328,6 +328,16 @@ def test_other_orders_and_unclear_directions_are_refused():
         sample_population_loss(jax.random.key(0), own, 1)
 
 
+def test_draws_come_from_keys_of_every_kind():
+    cloud = measures.Discrete(jnp.eye(2))
+    loss = SlicedLoss(translated, cloud, cloud, batch_size=2)
+    typed, raw, number = (
+        sample_population_loss(key, loss, 16)(jnp.ones(2))
+        for key in (jax.random.key(3), jax.random.PRNGKey(3), 3)
+    )
+    assert typed == raw == number > 0
+
+
 def test_a_traced_law_is_refused():
     cloud = measures.Discrete(jnp.eye(2))
     loss = SlicedLoss(translated, cloud, cloud, batch_size=2)

@@ -1,7 +1,10 @@
 """The closed forms of the test problems against simulation, the population loss, and each other."""
 
+import math
+
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -10,9 +13,11 @@ from swjax.population import PopulationLoss
 from swjax.problems import (
     AttractingKink,
     BallConstraint,
+    CollinearPoints,
     GaussianScale,
     LinearGaussian,
     TranslationProblem,
+    TwoFreePoints,
     TwoPointScale,
     UniformScale,
     gaussian_shrinkage,
@@ -49,6 +54,45 @@ def within(samples, expected, num_errors=4.5):
     """Whether means over the first axis are the expected ones, up to standard errors."""
     error = np.std(samples, axis=0, ddof=1) / np.sqrt(len(samples))
     return np.all(np.abs(np.mean(samples, axis=0) - expected) <= num_errors * error + 1e-6)
+
+
+# Parameters of every problem
+
+
+@pytest.fixture
+def as_users_run_it():
+    """Without the checks of annotations that the tests switch on: lists come in as well."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+ATOM = measures.Discrete(jnp.zeros((1, 2)))
+SHIFTED = TranslationProblem.shifted(ATOM, [0.5, 0.25], batch_size=1)
+CORNERS = np.array([[0.25, 0.5], [0.25, -0.5]])
+# Two points 2 apart and two 1 apart, at right angles: |difference of the means|^2 / 2 + a rest.
+CROSSED = 0.25**2 / 2 + (2**2 + 1**2) / 8 - 1 / np.pi
+
+
+@pytest.mark.parametrize(
+    ("loss", "integers", "expected"),
+    [
+        (SHIFTED.excess_loss, [1, 0], (0.5**2 + 0.25**2) / 2),
+        (LinearGaussian(np.diag([1.5, 1.5]), 1).population_loss, [[1, 0], [0, 1]], 2.5),
+        (TwoFreePoints(CORNERS).population_loss, [[1, 0], [-1, 0]], CROSSED),
+        (CollinearPoints(CORNERS).population_loss, [[1, 0], [-1, 0]], CROSSED),
+        (AttractingKink(2).population_loss, [3], [8.0]),
+        (TwoPointScale(2).population_loss, [2], [1.0]),
+    ],
+    ids=["translation", "linear", "two points", "collinear", "kink", "scale"],
+)
+def test_losses_take_lists_of_floats_and_refuse_integers(loss, integers, expected, as_users_run_it):
+    floats = np.array(integers, float)
+    for params in (floats, floats.tolist()):
+        np.testing.assert_allclose(loss(params), expected, rtol=1e-6)
+    for params in (np.array(integers), np.array(integers, np.int8), integers):
+        with pytest.raises(TypeError, match="dtype .*; a floating-point array is expected"):
+            loss(params)
 
 
 # Translations
@@ -193,6 +237,21 @@ def test_best_scales_are_the_known_ones():
     assert abs(gaussian_shrinkage(3) - 3 / (2 * np.pi)) < 1e-12  # E g_(3:3) = 3 / (2 sqrt(pi))
     for problem in (TwoPointScale(3), UniformScale(3), GaussianScale(3)):
         assert abs(jax.grad(problem.population_loss)(problem.best_scale)) < 1e-6
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_the_gradient_of_two_points_has_the_variance_of_the_enumeration(n):
+    law = np.array([math.comb(n, k) for k in range(n + 1)]) / 2**n
+    difference = np.abs(np.subtract.outer(np.arange(n + 1), np.arange(n + 1)))
+    variance = law @ difference**2 @ law - (law @ difference @ law) ** 2
+    assert abs(TwoPointScale(n).gradient_variance - variance / n**2) < 1e-14
+
+
+@pytest.mark.parametrize("n", [1023, 1024, 5000, np.int64(5000)])
+def test_the_variance_of_large_minibatches_is_that_of_their_normal_law(n, as_users_run_it):
+    # Var |D| = n (1/2 - 1/pi) + 1/(4 pi) + O(1/n), by Stirling's formula.
+    expected = (1 / 2 - 1 / np.pi) / n + 1 / (4 * np.pi * n**2)
+    assert abs(TwoPointScale(n).gradient_variance / expected - 1) < 1 / n**2
 
 
 def test_sgd_on_two_points_fluctuates_as_predicted():

@@ -60,6 +60,33 @@ def test_a_diverged_path_is_finite_up_to_its_last_finite_iterate():
     np.testing.assert_array_equal(values, [0.0, 1.5, 2.0, np.inf, np.inf])
 
 
+@pytest.mark.parametrize("step", [0.1, 0.05, 0.003, 1 / 3])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_what_comes_after_a_knot_does_not_count_there(step, dtype, compiled):
+    # At every knot, whichever way its rounded time was found, the next iterate is infinite.
+    at_knot = jax.jit(interpolate) if compiled else interpolate
+    num = 2000
+    even, odd = (
+        jnp.where(jnp.arange(num) % 2 == k, jnp.arange(num) * 1.0, jnp.inf) for k in (0, 1)
+    )
+    for times in (np.arange(num) * step, np.arange(num, dtype=dtype) * np.dtype(dtype).type(step)):
+        times = times.astype(dtype)
+        for first, path in enumerate((even, odd)):
+            values = at_knot(path, step, times[first::2])
+            np.testing.assert_array_equal(values, np.arange(first, num, 2))
+
+
+def test_near_a_knot_the_curve_is_still_followed():
+    path = jnp.array([0.0, 1.0, 0.0])
+    for close in (1e-5, -1e-5):
+        expected = 1 - abs(close)
+        for curve in (interpolate, jax.jit(interpolate)):
+            assert abs(float(curve(path, 1.0, jnp.float32(1 + close))) - expected) < 2e-7
+    slopes = jax.jit(jax.jacobian(lambda path: interpolate(path, 0.1, jnp.array([0.1, 0.125]))))
+    np.testing.assert_allclose(slopes(path), [[0, 1, 0], [0, 0.75, 0.25]], atol=1e-6)
+
+
 def test_the_last_time_may_be_off_by_rounding_only():
     path = jnp.arange(101.0)
     step = jnp.float32(0.01)

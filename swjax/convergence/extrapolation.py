@@ -13,7 +13,7 @@ from jaxtyping import ArrayLike, Bool, Float
 from swjax.convergence.intervals import mean_interval
 
 # What is smaller than this share of the largest value is rounding error.
-_ROUNDING = 1e-12
+ROUNDING = 1e-12
 
 
 class Extrapolation(NamedTuple):
@@ -81,8 +81,10 @@ def extrapolate_to_zero(
         `Extrapolation(limit, low, high, ...)`, floats.
 
     Raises:
-        ValueError: if the shapes do not fit, the degree is negative or not below `k`, a weight is
-            not positive, or fewer than two repetitions are finite.
+        ValueError: if the shapes do not fit, a step size is not positive and finite or there twice,
+            the degree is negative or not below `k`, a weight is not positive, or fewer than two
+            repetitions are finite.
+        TypeError: if the degree is no integer.
 
     >>> import numpy as np
     >>> steps = np.array([0.4, 0.2, 0.1])
@@ -112,7 +114,7 @@ def extrapolate_to_zero(
         solve @ means / scale ** np.arange(degree + 1),
         means,
         errors,
-        _probability_of_mean_zero(rest.T @ data, _ROUNDING * float(np.abs(data).max())),
+        _probability_of_mean_zero(rest.T @ data, ROUNDING * float(np.abs(data).max())),
         num,
         int((~finite).sum()),
     )
@@ -127,8 +129,10 @@ def _checked(
             "step_sizes must be (k,) and values (k, repetitions); "
             f"got {steps.shape} and {data.shape}."
         )
-    if not np.all(steps > 0) or len(np.unique(steps)) < len(steps):
-        raise ValueError(f"step_sizes must be positive and different, got {steps}.")
+    if not np.all((steps > 0) & np.isfinite(steps)) or len(np.unique(steps)) < len(steps):
+        raise ValueError(f"step_sizes must be positive, finite and different, got {steps}.")
+    if isinstance(degree, bool) or not isinstance(degree, int | np.integer):
+        raise TypeError(f"degree must be an integer >= 0, got {degree!r}.")
     if not 0 <= degree < len(steps):
         raise ValueError(
             f"A polynomial of degree {degree} needs at least {max(degree, 0) + 1} step sizes and "

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
+from swjax.convergence.extrapolation import ROUNDING
 from swjax.convergence.intervals import check_resampling, generator_from, percentiles
 
 Verdict = Literal["holds", "fails", "undecided"]
@@ -68,10 +69,16 @@ def fit_order(
     Ordinary least squares of `log(mean distance)` on `log(step size)`; the mean is over the
     repetitions at one step size. The interval is the percentile bootstrap over the
     repetitions inside each step size, independently at each, or, with `paired=True`, the same
-    resampled repetitions at all of them (for runs that share their draws across step sizes). On
-    lognormal distances at six step sizes the 95 % interval covers 93 % of the time with 16
-    repetitions and 94 % with 64. It speaks of the slope over *these* step sizes; whether a
-    finite-step correction bends the line is what `curvature` and its interval report.
+    resampled repetitions at all of them (for runs that share their draws across step sizes). Of few
+    repetitions it is too short. On lognormal distances at six step sizes the 95 % interval covers,
+    over 4000 trials each (standard errors below 0.7 %), with
+
+    - 4 repetitions 88 % of the time, paired 80 %;
+    - 16 repetitions 93 %, paired 91 %;
+    - 64 repetitions 94 %, paired 94 %.
+
+    It speaks of the slope over *these* step sizes; whether a finite-step correction bends the line
+    is what `curvature` and its interval report.
 
     A repetition that is not finite is left out; so is a step size with fewer than two finite
     repetitions. What was left out is in `num_left_out` and, in words, in `note`. A mean over the
@@ -119,9 +126,9 @@ def fit_order(
 
     line, parabola = (np.linalg.pinv(np.vander(np.log(steps), n))[:2] for n in (2, 3))
     slope, intercept = line @ np.log(means)
-    curvature = parabola[0] @ np.log(means)
     low, high = percentiles(line[0] @ np.log(resampled), level)
-    curvature_low, curvature_high = percentiles(parabola[0] @ np.log(resampled), level)
+    curvature = _curvatures(parabola[0], means)
+    curvature_low, curvature_high = percentiles(_curvatures(parabola[0], resampled), level)
     return Order(
         slope=float(slope),
         low=low,
@@ -176,6 +183,15 @@ def equivalence_verdict(
     if high < expected - tolerance or low > expected + tolerance:
         return "fails"
     return "undecided"
+
+
+def _curvatures(weights: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """Weighted sums of logarithms over the first axis; what is rounding error is made 0."""
+    logs = np.log(means)
+    curvatures = weights @ logs
+    return np.where(
+        np.abs(curvatures) <= ROUNDING * (np.abs(weights) @ (1 + np.abs(logs))), 0.0, curvatures
+    )
 
 
 def _resampled_means(

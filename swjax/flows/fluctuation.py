@@ -24,8 +24,12 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
+from swjax._checks import as_count, is_concrete
+from swjax._keys import canonical_key
+from swjax._trees import as_vector
 from swjax.flows.times import checked_times, steps_per_interval
 from swjax.losses import Draw, SlicedLoss
+from swjax.population import PopulationLoss
 
 
 class Fluctuations(NamedTuple):
@@ -76,11 +80,13 @@ class GradientCovariance:
         return cls(*leaves)
 
 
-def sample_gradient_covariance(key: Array, loss: SlicedLoss, num_draws: int) -> GradientCovariance:
+def sample_gradient_covariance(
+    key: ArrayLike, loss: SlicedLoss, num_draws: int
+) -> GradientCovariance:
     """Draw minibatches and directions once, for the covariance of the sampled gradient.
 
     Args:
-        key: a JAX random key.
+        key: a random key `()`: typed, raw or an integer.
         loss: the sampled loss.
         num_draws: number of draws, at least 2. The entries are known to about `(2 / num_draws)^0.5`
             of the variances.
@@ -90,6 +96,7 @@ def sample_gradient_covariance(key: Array, loss: SlicedLoss, num_draws: int) -> 
 
     Raises:
         ValueError: if `num_draws` is below 2.
+        TypeError: if `key` is no key, or `num_draws` no integer.
 
     >>> import swjax
     >>> two = swjax.Discrete(jnp.array([[-0.5], [0.5]]))
@@ -98,13 +105,14 @@ def sample_gradient_covariance(key: Array, loss: SlicedLoss, num_draws: int) -> 
     >>> bool(abs(Sigma(jnp.asarray(1.0))[0, 0] - 7 / 64) < 0.01)
     True
     """
-    if num_draws < 2:
+    key = canonical_key(key)
+    if as_count("num_draws", num_draws) < 2:
         raise ValueError(f"num_draws must be at least 2, for a covariance; got {num_draws}.")
     return GradientCovariance(loss, jax.jit(jax.vmap(loss.draw))(jax.random.split(key, num_draws)))
 
 
 def fluctuations(
-    loss: Callable[[Any], Array],
+    loss: SlicedLoss | Callable[[Any], Array],
     gradient_covariance: Callable[[Any], Array],
     params: PyTree,
     times: ArrayLike | Sequence[float],
@@ -116,12 +124,13 @@ def fluctuations(
     With Runge-Kutta steps of order 4. The loss must be three times differentiable along the flow,
     and its derivatives those of the program: true for closed forms and for `PopulationLoss` on the
     line and in the plane (away from ties), but not for its mean over directions, whose gradient
-    jumps (see there).
+    jumps (see there). Half precision is computed in float32: the functions are called with it.
 
     Args:
-        loss: the expected loss, `params -> scalar`.
+        loss: the expected loss, `params -> scalar`; or a `SlicedLoss`, for which the population
+            loss is used, as in `gradient_flow`.
         gradient_covariance: the covariance of the sampled gradient, `params -> (P, P)`.
-        params: where the flow starts, a pytree.
+        params: where the flow starts, a pytree of floating-point arrays.
         times: `(T,)`, increasing, starting at 0.
         num_steps: number of steps over the whole time; at least one in every interval.
 
@@ -129,7 +138,10 @@ def fluctuations(
         `Fluctuations(times (T,), path (T, P), covariance (T, P, P), bias (T, P))`.
 
     Raises:
-        ValueError: if times do not increase from 0 or are not finite, or `num_steps` is below 1.
+        ValueError: if times do not increase from 0 or are not finite, `num_steps` is below 1, the
+            covariance has another shape, or a `SlicedLoss` has no exact population loss.
+        TypeError: if there are no parameters, or a leaf is not of floating point type.
+        FloatingPointError: if a result is infinite or NaN; not checked under `vmap` and `jit`.
 
     >>> F = lambda u: u**2 / 2  # an Ornstein-Uhlenbeck process: P = (1 - exp(-2 s)) / 2
     >>> found = fluctuations(F, lambda u: jnp.ones((1, 1)), jnp.asarray(3.0), [0.0, 1.0])
@@ -139,7 +151,12 @@ def fluctuations(
     grid = checked_times(times)
     if num_steps < 1:
         raise ValueError(f"num_steps must be at least 1, got {num_steps}.")
-    start, unravel = ravel_pytree(params)
+    if not jax.tree.leaves(params):
+        raise TypeError("params has no arrays in it.")
+    start, unravel = as_vector("params", params)
+    if isinstance(loss, SlicedLoss):
+        loss = PopulationLoss(loss)
+    _check_covariance(gradient_covariance, unravel(start), start.size)
     counts = steps_per_interval(grid, grid[-1] / num_steps)
     # Plain functions become part of the compiled program, pytrees are its arguments.
     functions = [
@@ -147,7 +164,28 @@ def fluctuations(
     ]
     lengths = jnp.asarray(np.diff(grid), start.dtype)
     path, spread, bias = _solve(*functions, start, lengths, counts, unravel)
+    finite = jnp.isfinite(path) & jnp.isfinite(bias) & jnp.isfinite(spread).all(axis=2)
+    if is_concrete(finite) and not bool(finite.all()):
+        bad, longest = int(finite.all(axis=1).argmin()), float(np.max(np.diff(grid) / counts))
+        raise FloatingPointError(
+            f"The fluctuations are infinite or NaN at time {grid[bad]:.6g}. Take more steps (the "
+            f"longest was {longest:.3g}), end earlier, or check that the loss has three "
+            "derivatives along the flow."
+        )
     return Fluctuations(jnp.asarray(grid, start.dtype), path, spread, bias)
+
+
+def _check_covariance(
+    gradient_covariance: Callable[[Any], Array], params: PyTree, size: int
+) -> None:
+    """Refuse a covariance of another shape, which the matrices of the equations would take up."""
+    found = jax.eval_shape(gradient_covariance, params)
+    shape = getattr(found, "shape", None)
+    if shape != (size, size):
+        raise ValueError(
+            f"gradient_covariance must return a matrix ({size}, {size}), one row for each of the "
+            f"parameters as one vector; got {found if shape is None else f'shape {shape}'}."
+        )
 
 
 @partial(jax.jit, static_argnums=5)
@@ -167,7 +205,8 @@ def _solve(
         flat, spread, bias = state
         gradient, h = jax.grad(value)(flat), hessian(flat)
         curved = jax.grad(lambda u: jnp.vdot(hessian(u), spread))(flat)
-        growth = gradient_covariance(unravel(flat)) - h @ spread - spread @ h
+        noise = jnp.asarray(gradient_covariance(unravel(flat)), flat.dtype)
+        growth = noise - h @ spread - spread @ h
         return -gradient, growth, -h @ bias - h @ gradient / 2 - curved / 2
 
     def step(length: Array, state: tuple) -> tuple:

@@ -45,8 +45,10 @@ def _is_hidden(node: Any) -> bool:
     return node is None or isinstance(node, optax.MaskedNode)
 
 
-def _centre_like(center: PyTree, params: PyTree) -> PyTree:
+def _center_like(center: PyTree | None, params: PyTree) -> PyTree | None:
     """The center's leaves where the parameters have one; hidden and absent ones are dropped."""
+    if center is None:
+        return None
     try:
         center = jax.tree.map(
             lambda p, c: p if _is_hidden(p) else at_least_float32(c),
@@ -71,6 +73,16 @@ def _centre_like(center: PyTree, params: PyTree) -> PyTree:
                 f"the parameter {jnp.shape(p)}."
             )
     return center
+
+
+def _check_like_params(updates: PyTree, params: PyTree) -> None:
+    """Refuse updates with leaves where the parameters have none, or the other way round."""
+    of_updates, of_params = jax.tree.structure(updates), jax.tree.structure(params)
+    if of_updates != of_params:
+        raise ValueError(
+            f"updates must be a tree like the parameters; got {of_updates} for parameters "
+            f"{of_params}. Pass zeros for what shall not move, or hide it with optax.masked."
+        )
 
 
 def _to_ball(tree: PyTree, radius: Any, center: PyTree | None) -> tuple[jax.Array, PyTree]:
@@ -135,9 +147,8 @@ def project_onto_ball(params: PyTree, radius: Any, center: PyTree | None = None)
         raise TypeError("radius must be a number here; keep_params_in_ball accepts a schedule.")
     check_scalar("radius", radius, allow_zero=True, allow_inf=True)
     check_floating_leaves("params", params)
-    center = None if center is None else _centre_like(center, params)
     wide = jax.tree.map(at_least_float32, params)
-    inside, projected = _to_ball(wide, radius, center)
+    inside, projected = _to_ball(wide, radius, _center_like(center, params))
     return jax.tree.map(
         lambda p, v: jnp.where(inside, jnp.asarray(p), v.astype(jnp.result_type(p))),
         params,
@@ -179,8 +190,8 @@ def keep_params_in_ball(
 
     Raises:
         ValueError: if `radius` is negative or NaN (checked when concrete; a traced negative one
-            gives NaN) or not a scalar; at an update, if `params` is missing or `center` differs
-            from it in structure or shapes.
+            gives NaN) or not a scalar; at an update, if `params` is missing, the updates are
+            another tree, or `center` differs from it in structure or shapes.
         TypeError: if `radius` is no number; at an update, if a leaf is not of real floating
             point type.
 
@@ -204,9 +215,10 @@ def keep_params_in_ball(
             raise ValueError(_NO_PARAMS)
         check_floating_leaves("updates", updates)
         check_floating_leaves("params", params)
-        middle = None if center is None else _centre_like(center, params)
+        _check_like_params(updates, params)
         moved = jax.tree.map(lambda p, u: at_least_float32(p) + u, params, updates)
-        inside, projected = _to_ball(moved, value_at(radius, state.count), middle)
+        at_center = _center_like(center, params)
+        inside, projected = _to_ball(moved, value_at(radius, state.count), at_center)
 
         def to_update(p: Any, u: Any, v: jax.Array) -> jax.Array:
             return jnp.where(inside, u, (v - jnp.asarray(p, v.dtype)).astype(jnp.result_type(u)))

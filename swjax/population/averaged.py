@@ -3,8 +3,11 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
+from swjax._checks import as_count
+from swjax._keys import canonical_key
 from swjax.estimates import Estimate, estimate_of_mean
 from swjax.losses import Draw, SlicedLoss
 from swjax.population.expected import squared_norm
@@ -93,14 +96,14 @@ def _sampled_values(loss: SlicedLoss, draws: Draw, params: PyTree) -> Array:
     return lax.map(lambda draw: loss.value(params, draw), draws, batch_size=256)
 
 
-def sample_population_loss(key: Array, loss: SlicedLoss, num_draws: int) -> AveragedLoss:
+def sample_population_loss(key: ArrayLike, loss: SlicedLoss, num_draws: int) -> AveragedLoss:
     """Draw minibatches and directions once, and average the loss over them.
 
     The fallback for laws that are not discrete and for `p != 2`; elsewhere `PopulationLoss` has no
     sampling error.
 
     Args:
-        key: a JAX random key.
+        key: a random key `()`: typed, raw or an integer.
         loss: the sampled loss.
         num_draws: number of draws to average over, at least 2.
 
@@ -110,6 +113,7 @@ def sample_population_loss(key: Array, loss: SlicedLoss, num_draws: int) -> Aver
 
     Raises:
         ValueError: if `num_draws` is below 2.
+        TypeError: if `key` is no key, or `num_draws` no integer.
 
     >>> import swjax
     >>> ball = swjax.measures.ball(2)
@@ -118,6 +122,7 @@ def sample_population_loss(key: Array, loss: SlicedLoss, num_draws: int) -> Aver
     >>> bool(abs(F.estimate(jnp.ones(2)).standard_error) < 0.1)
     True
     """
-    if num_draws < 2:
+    key = canonical_key(key)
+    if as_count("num_draws", num_draws) < 2:
         raise ValueError(f"num_draws must be at least 2, for an error estimate; got {num_draws}.")
     return AveragedLoss(loss, jax.jit(jax.vmap(loss.draw))(jax.random.split(key, num_draws)))

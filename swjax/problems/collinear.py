@@ -7,6 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from swjax._checks import as_real_array
 from swjax.exact import sw2_sq_exact_2d
 from swjax.plane import arcs, crossing_angles, integrate_over_arcs, middle_directions
 from swjax.problems._values import float64
@@ -74,8 +75,13 @@ class CollinearPoints:
         return points
 
     def population_loss(self, x: ArrayLike) -> Float[Array, ""]:
-        """`E(X)`, exact, for X of shape (n, 2)."""
-        return sw2_sq_exact_2d(x, jnp.asarray(self.target, jnp.asarray(x).dtype))
+        """`E(X)`, exact, for X of shape (n, 2).
+
+        Raises:
+            TypeError: if `x` is not of floating point type.
+        """
+        x = as_real_array("x", x)
+        return sw2_sq_exact_2d(x, jnp.asarray(self.target, x.dtype))
 
 
 def _in_order(points: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from swjax._checks import as_real_array
 from swjax.exact import sw2_sq_two_points
 from swjax.problems._values import Values, float64
 
@@ -59,8 +60,13 @@ class TwoFreePoints:
         return self.target[0] - self.target[1]
 
     def population_loss(self, x: ArrayLike) -> Float[Array, ""]:
-        """`E(X)`, exact in any dimension, for X of shape (2, d)."""
-        return sw2_sq_two_points(x, jnp.asarray(self.target, jnp.asarray(x).dtype))
+        """`E(X)`, exact in any dimension, for X of shape (2, d).
+
+        Raises:
+            TypeError: if `x` is not of floating point type.
+        """
+        x = as_real_array("x", x)
+        return sw2_sq_two_points(x, jnp.asarray(self.target, x.dtype))
 
     @property
     def minimizers(self) -> np.ndarray:

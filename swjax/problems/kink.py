@@ -7,6 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from swjax._checks import as_real_array
 from swjax.losses import SlicedLoss
 from swjax.measures import Discrete
 from swjax.problems._values import Values, float64
@@ -62,8 +63,12 @@ class AttractingKink:
         )
 
     def population_loss(self, params: ArrayLike) -> Float[Array, "..."]:
-        """`F(u) = (1 + |u|)^2 / d`."""
-        return (1 + jnp.abs(jnp.asarray(params))) ** 2 / self.dim
+        """`F(u) = (1 + |u|)^2 / d`.
+
+        Raises:
+            TypeError: if `params` is not of floating point type.
+        """
+        return (1 + jnp.abs(as_real_array("params", params))) ** 2 / self.dim
 
     def hitting_time(self, initial: float | int) -> float:
         """When the flow reaches 0: `(d/2) log(1 + |u_0|)`."""

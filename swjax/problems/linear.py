@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from swjax._checks import checked_directions
+from swjax._checks import as_real_array, checked_directions
 from swjax.directions import equispaced_directions
 from swjax.losses import SlicedLoss
 from swjax.measures import gaussian
@@ -91,8 +91,13 @@ class LinearGaussian:
         """`c_n`: at the minimizers the output has the covariance `c_n^2 S`."""
         return gaussian_shrinkage(self.batch_size)
 
-    def population_loss(self, params: Float[Array, "d latent"]) -> Float[Array, ""]:
-        """`F(A)`, differentiable; the parts without a root are averaged exactly."""
+    def population_loss(self, params: ArrayLike) -> Float[Array, ""]:
+        """`F(A)` for a matrix `(d, latent_dim)`; the parts without a root are averaged exactly.
+
+        Raises:
+            TypeError: if `params` is not of floating point type.
+        """
+        params = as_real_array("params", params)
         s = jnp.asarray(self.covariance, params.dtype)
         rows = self._directions.astype(params.dtype)
         output = jnp.linalg.norm(rows @ params, axis=1)

@@ -1,5 +1,6 @@
 """One scale to learn: minibatch bias, a kink at 0, and flows that are not unique."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
-from scipy.special import betainc, gammaln, ndtr
+from scipy.special import betainc, ndtr
 
+from swjax._checks import as_real_array
 from swjax.losses import SlicedLoss
 from swjax.measures import Discrete, Measure, cube, gaussian
 from swjax.problems._values import Values, doob_gronwall, float64, knots
@@ -58,8 +60,12 @@ class ScaleProblem(ABC):
         return SlicedLoss(scaled_points, self.law, self.law, batch_size=self.batch_size)
 
     def population_loss(self, params: ArrayLike) -> Float[Array, "..."]:
-        """`F(u) = V (u^2 - 2 c |u| + 1)`, differentiable."""
-        u = jnp.asarray(params)
+        """`F(u) = V (u^2 - 2 c |u| + 1)`, differentiable.
+
+        Raises:
+            TypeError: if `params` is not of floating point type.
+        """
+        u = as_real_array("params", params)
         return self.variance * (u**2 - 2 * self.best_scale * jnp.abs(u) + 1)
 
     def flow(self, initial: Values, times: Values) -> np.ndarray:
@@ -182,13 +188,14 @@ class TwoPointScale(ScaleProblem):
 
     @cached_property
     def gradient_variance(self) -> float:
-        """The variance of the sampled gradient, `Var(D) / n^2`, the same at every `u != 0`."""
-        n = self.batch_size
-        counts = np.arange(n + 1)
-        law = np.exp(gammaln(n + 1) - gammaln(counts + 1) - gammaln(n - counts + 1)) / 2.0**n
-        difference = np.abs(counts[:, None] - counts)
-        mean = law @ difference @ law
-        return float(law @ (difference - mean) ** 2 @ law) / n**2
+        """The variance of the sampled gradient, `Var |D| / n^2`, the same at every `u != 0`.
+
+        As `D + n` is binomial with `2n` trials, `E D^2 = n/2` and `E |D| = n C(2n, n) / 4^n`.
+        """
+        n = int(self.batch_size)
+        # A quotient of whole numbers, since either of them alone may exceed every float.
+        mean = n * (math.comb(2 * n, n) / 4**n)
+        return (n / 2 - mean**2) / n**2
 
     def fluctuation(self, initial: Values, times: Values) -> np.ndarray:
         """`lim Var u_alpha(s) / alpha` as the step size tends to 0, off the kink: `(..., T)`.

@@ -9,6 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from swjax._checks import as_real_array
 from swjax.losses import SlicedLoss
 from swjax.measures import Measure, translate
 from swjax.problems._values import Values, doob_gronwall, float64, knots
@@ -106,8 +107,13 @@ class TranslationProblem:
             return float64(self.target.mean) - float64(self.source.mean)
 
     def excess_loss(self, params: ArrayLike) -> Float[Array, "..."]:
-        """`F(u) - F(c) = |u - c|^2 / d`, for `params` of shape `(..., d)`."""
-        error = jnp.asarray(params) - jnp.asarray(self.minimizer, jnp.result_type(params))
+        """`F(u) - F(c) = |u - c|^2 / d`, for `params` of shape `(..., d)`.
+
+        Raises:
+            TypeError: if `params` is not of floating point type.
+        """
+        params = as_real_array("params", params)
+        error = params - jnp.asarray(self.minimizer, params.dtype)
         return jnp.sum(error**2, axis=-1) / self.dim
 
     def flow(self, initial: Values, times: Values) -> np.ndarray:
