@@ -79,6 +79,8 @@ def main() -> None:
     fall = np.array([value - float(problem.population_loss(problem.perturbed(t))) for t in small])
     for t, change in zip(small[::3], fall[::3], strict=True):
         print(f"moved up and down by {t:.0e}: E falls by {change:.3e}")
+    far = float(problem.population_loss(problem.perturbed(1.0)))
+    print(f"moved up and down by 1: E changes from {value:.3f} to {far:.3f}")
 
     times = np.array([0.0, 5.0, 10.0, 20.0, 80.0])
     flow = swjax.sliced_flow(problem.perturbed(0.01), problem.target, times, step_size=0.4)

@@ -121,7 +121,8 @@ def main() -> None:
         lines = left.contour(side, side, energy.reshape(grid.shape[:2]), 18, cmap="viridis")
         lines.set_linewidth(0.8)
         for path in paths["the saddle"][:3]:
-            left.plot(*(path[:, 0] - path[:, 1]).T / 2, lw=1, color=CATEGORICAL[1])
+            left.plot(*(path[:, 0] - path[:, 1]).T / 2, lw=1, color=CATEGORICAL[0])
+        left.plot([], [], color=CATEGORICAL[0], label="from the saddle")
         left.plot([2 / np.pi, -2 / np.pi], [0, 0], "x", color=INK, ms=8, mew=2, label="saddle")
         left.plot([0, 0], [1, -1], "o", color=INK, label="Y")
         left.plot([0], [0], "+", color=INK, ms=9, label="tie: a ridge")

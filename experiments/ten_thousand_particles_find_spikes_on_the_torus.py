@@ -68,7 +68,8 @@ def main() -> None:
         image = middle.imshow(
             values, origin="lower", extent=(0, 1, 0, 1), cmap="Blues_r", vmin=0, vmax=PENALTY
         )
-        figure.colorbar(image, ax=middle, shrink=0.85)
+        label = r"$\lambda - |\langle R'(f), \phi(\theta)\rangle|$"
+        figure.colorbar(image, ax=middle, shrink=0.85, label=label)
         middle.grid(visible=False)
         middle.set(title="Optimality: nonnegative, 0 at spikes")
         for i, (number, run) in enumerate(flows.items()):
@@ -79,7 +80,7 @@ def main() -> None:
             )
         right.set(
             xscale="log", yscale="log", xlabel="step", ylabel="objective - proven lower bound",
-            title="Objective",
+            title="Objective above the lower bound",
         )  # fmt: skip
         right.legend(frameon=False, loc="lower left")
         save(figure, given.output)

@@ -2,8 +2,10 @@
 
 import functools
 import gzip
+import io
 import struct
 import sys
+import zipfile
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +14,7 @@ import pytest
 from scipy import integrate, stats
 
 from swjax import measures
-from swjax.measures import Discrete
+from swjax.measures import Discrete, TruncatedMixture
 
 NUM = 16_000
 KEYS = jax.random.split(jax.random.key(7), 4)
@@ -211,6 +213,15 @@ def test_weights_may_be_traced_and_batched():
     assert np.all(np.asarray(batch[1]) == 1)
 
 
+@pytest.mark.parametrize("truncation", [1e-8, 1e-4, 1e-2, 1.0, 3.0])
+def test_the_variance_of_a_truncated_gaussian_keeps_its_digits(x64, truncation):
+    law = TruncatedMixture(Discrete(jnp.zeros((1, 1))), std=2.0, truncation=truncation)
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    density = weights * np.exp(-((truncation * nodes) ** 2) / 2)
+    expected = 4 * truncation**2 * (nodes**2 @ density) / density.sum()
+    np.testing.assert_allclose(law.covariance, [[expected]], rtol=1e-12)
+
+
 @pytest.mark.parametrize("setting", [{"std": -1.0}, {"truncation": 0.0}])
 def test_a_mixture_needs_positive_numbers(setting):
     centers = measures.Discrete(jnp.zeros((1, 2)))
@@ -340,13 +351,68 @@ def test_files_that_hold_no_points_are_refused(tmp_path):
     refused(np.zeros((0, 3)), r"shape \(0, 3\)")
     refused(np.array([["a"]]), "real numbers")
     refused(np.array([[1.0, np.nan]]), "must be finite")
-    refused(np.array([[None]], dtype=object), "allow_pickle|pickle")
     refused(np.zeros((2, 2)), "not an .npz archive", array="a")
     refused(idx_bytes(IMAGES, 8)[:-1], "damaged or incomplete")
     refused(idx_bytes(IMAGES, 7), "header is not valid")
     refused(gzip.compress(idx_bytes(IMAGES, 8))[:-12], "damaged or incomplete")
     with pytest.raises(FileNotFoundError):
         measures.from_file(tmp_path / "nowhere.npy")
+
+
+def archive(**members):
+    """The bytes of a zip file."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return buffer.getvalue()
+
+
+def stored(write, *arrays, **named):
+    """The bytes that `np.save` or `np.savez` writes."""
+    buffer = io.BytesIO()
+    write(buffer, *arrays, **named)
+    return buffer.getvalue()
+
+
+NPY = stored(np.save, np.ones((30, 4)))
+BAD_FILES = {
+    "an archive without arrays": (archive(points="hello"), r"\['points'\] is no array of NumPy"),
+    "a torn header": (NPY[:20] + b"\xff" * 60 + NPY[80:], "damaged or incomplete"),
+    "a short header": (NPY[:20], "damaged or incomplete"),
+    "too few numbers": (NPY[:-50], "damaged or incomplete"),
+    "an unknown version": (NPY[:6] + b"\x09\x00" + NPY[8:], "damaged or incomplete"),
+    "objects": (
+        stored(np.save, np.array([[None]], dtype=object)),
+        "Python objects.*Save an array of numbers",
+    ),
+    "objects in an archive": (
+        stored(np.savez, points=np.ones((1, 1)), weights=np.array([None], dtype=object)),
+        "Python objects.*Save an array of numbers",
+    ),
+    "complex weights": (
+        stored(np.savez, points=np.ones((2, 1)), weights=np.array([0.5 + 1j, 0.5])),
+        "weights of type complex128; real numbers are expected",
+    ),
+    "words as weights": (
+        stored(np.savez, points=np.ones((2, 1)), weights=np.array(["a", "b"])),
+        "weights of type <U1; real numbers are expected",
+    ),
+    "numbers beyond single precision": (
+        stored(np.save, np.full((3, 2), 1e300)),
+        "up to 1e\\+300.*float32.*jax_enable_x64",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("what", BAD_FILES)
+def test_bad_files_are_refused_by_name_with_the_fix(tmp_path, what):
+    content, match = BAD_FILES[what]
+    path = tmp_path / "some.file"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"(?s)some.file.*{match}"):
+        measures.from_file(path)
 
 
 @pytest.mark.parametrize(

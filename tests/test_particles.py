@@ -1,5 +1,7 @@
 """Particles: problems, steps and runs against closed forms, finite differences and direct sums."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,9 @@ import pytest
 from jax.test_util import check_grads
 from particle_reference import dirichlet
 
+import swjax
 from swjax import particles as P
+from swjax.flows.particles.run import _run
 
 STEPS = [P.GradientDescent, P.ForwardBackward, P.ConicDescent]
 PROBLEM_ARGUMENTS = ([1.0, -0.7], [0.2, 0.55])
@@ -58,6 +62,16 @@ def test_the_relu_kernel_is_the_gaussian_expectation_also_at_parallel_vectors(x6
     np.testing.assert_allclose(P.relu_kernel(jnp.asarray(a), jnp.asarray(b)), expected, atol=1e-9)
     total = jax.jit(lambda a, b: jnp.sum(P.relu_kernel(jnp.asarray(a), jnp.asarray(b)) ** 2))
     check_grads(total, (jnp.asarray(a), jnp.asarray(b)), 1, ["fwd", "rev"], eps=1e-5)
+
+
+@pytest.mark.parametrize(("ratio", "mixed"), [(2.0, 0.5), (-2.0, 0.0)])
+def test_second_derivatives_of_the_relu_kernel_at_parallel_vectors(x64, ratio, mixed):
+    kernel = lambda a, b: P.relu_kernel(a[None], b[None])[0, 0]
+    a = jnp.array([0.0, 1.5])
+    (a_a, a_b), (_, b_b) = jax.hessian(kernel, (0, 1))(a, ratio * a)
+    np.testing.assert_allclose(a_a, np.zeros((2, 2)), atol=1e-7)  # |b| sin t / (pi |a|) across a
+    np.testing.assert_allclose(b_b, np.zeros((2, 2)), atol=1e-7)
+    np.testing.assert_allclose(a_b, mixed * np.eye(2), atol=1e-7)  # (pi - t) / (2 pi)
 
 
 @pytest.mark.slow
@@ -222,6 +236,32 @@ def test_the_continuous_flow_is_of_fourth_order_and_dissipates_its_residual(x64,
     assert values[2] < values[1] < values[0]
 
 
+def test_the_continuous_flow_loses_what_it_dissipates_whatever_the_shares(x64, ordinary):
+    problem, start = ordinary
+    start = start._replace(shares=jnp.array([0.1, 0.6, 0.3, 0.0]))
+    flow = P.continuous_particle_flow(problem, start, [0.0, 0.004, 0.008], num_steps=32)
+    assert flow.dissipation[-1] > 0.1
+    np.testing.assert_allclose(swjax.energy_residual(problem.objective, flow), 0, atol=1e-6)
+    np.testing.assert_array_equal(flow.path.positions[:, 3], jnp.full((3, 1), 0.7))
+    np.testing.assert_array_equal(flow.path.shares, jnp.tile(start.shares, (3, 1)))
+    coarse = P.continuous_particle_flow(problem, start, [0.0, 0.004, 0.008], num_steps=16)
+    between = jax.tree.map(lambda a, b: (a - b)[-1], coarse.path, flow.path)
+    squares = between.weights**2 + between.positions[:, 0] ** 2
+    np.testing.assert_allclose(
+        flow.errors[-1], jnp.sqrt(start.shares @ squares), rtol=1e-9, atol=1e-12
+    )
+
+
+def test_the_continuous_flow_rests_where_a_weight_reaches_zero(x64):
+    constant = lambda theta: 1 + 0 * theta
+    problem = P.ParticleProblem(constant, P.LeastSquares(jnp.array([0.1])), 0.5)
+    start = P.as_particles(jnp.array([1.0]), jnp.array([0.0]))
+    times = np.array([0.0, 1.0, 3.0, 6.0])
+    flow = P.continuous_particle_flow(problem, start, times, num_steps=100)
+    exact = np.maximum(1.4 * np.exp(-times) - 0.4, 0)  # w' = -(w - 0.1) - 0.5 until w = 0
+    np.testing.assert_allclose(flow.path.weights[:, 0], exact, atol=1e-6)
+
+
 @pytest.mark.slow
 def test_conic_steps_keep_signs_and_one_spike_is_found_in_closed_form(x64):
     spike, place, penalty = 1.3, 0.37, 0.8
@@ -271,6 +311,27 @@ def test_a_stochastic_run_lowers_the_population_risk_and_repeats_bit_by_bit():
     assert first.gap.gap == first.objectives[-1]  # without penalty the risk is the gap
 
 
+def test_minibatches_of_another_partial_or_teacher_are_not_compiled_again():
+    start = P.as_particles(jnp.ones(3), jnp.ones((3, 2)))
+
+    def run(seed, batch_size, plain=False):
+        weights, positions = P.sample_teacher(jax.random.key(seed), 2, 2)
+        network = P.two_layer_network(weights, positions)
+        sample = functools.partial(network.sample, batch_size=batch_size)
+        sample = (lambda key: network.sample(key, batch_size)) if plain else sample
+        return P.particle_flow(
+            network.population, start, P.GradientDescent(0.1), num_steps=2, sample=sample,
+            key=jax.random.key(0),
+        ).particles.positions  # fmt: skip
+
+    first, num_compiled = run(5, 8), _run._cache_size()
+    np.testing.assert_array_equal(run(5, 8), first)
+    other = run(6, 8)
+    assert _run._cache_size() == num_compiled
+    np.testing.assert_allclose(other, run(6, 8, plain=True), rtol=1e-5)
+    assert bool(jnp.any(run(6, 9) != other))  # another size is another program
+
+
 BAD_CALLS = {
     "no particles": (lambda: P.uniform_grid(0), "num must be at least 1"),
     "an empty cloud": (
@@ -309,6 +370,25 @@ BAD_CALLS = {
     "shares": (
         lambda: P.as_particles(jnp.zeros(2), jnp.zeros(2), jnp.array([0.5, 0.6])),
         "sum 1",
+    ),
+    "weights that are not finite at the start": (
+        lambda: P.duality_gap(
+            relu_problem(), P.Particles(jnp.array([jnp.nan]), jnp.ones((1, 2)), jnp.ones(1))
+        ),
+        "weights must be finite",
+    ),
+    "positions that are not finite at the start": (
+        lambda: P.particle_flow(
+            relu_problem(),
+            P.Particles(jnp.ones(1), jnp.array([[jnp.inf, 0.0]]), jnp.ones(1)),
+            P.GradientDescent(0.1),
+            num_steps=1,
+        ),
+        "positions must be finite",
+    ),
+    "clouds of two dimensions": (
+        lambda: P.stack_particles([P.uniform_grid(2), P.uniform_grid(2, 2)]),
+        r"dimensions \[1, 2\]; clouds of one dimension",
     ),
     "no penalty": (
         lambda: P.spikes_deconvolution([1.0], [0.5], penalty=0.0),

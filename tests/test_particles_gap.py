@@ -126,6 +126,30 @@ def neuron_problem(activation):
     return network.on_inputs(jnp.ones((3, 2))) if activation == "sigmoid" else network.population
 
 
+def test_a_box_certifies_nothing_on_the_sphere_nor_outside_itself(x64):
+    """With homogeneity=2 positions are units, which a box of other positions says nothing about."""
+    box = P.PointwiseFeatures(
+        lambda theta: theta, curvature=0.0, lower=-0.1 * jnp.ones(2), upper=0.1 * jnp.ones(2)
+    )
+    with pytest.raises(ValueError, match="homogeneity=2 moves positions on the unit sphere"):
+        P.ParticleProblem(box, P.LeastSquares(jnp.array([2.0, 1.0])), 0.5, homogeneity=2)
+
+    problem = wave_problem()
+    outside = P.as_particles(jnp.array([1.5]), jnp.array([2 * jnp.pi + 1]))  # the box ends at 7
+    with pytest.raises(ValueError, match="1 of 1 particles are outside the box"):
+        P.duality_gap(problem, outside)
+    assert gap_or_infinity(problem, outside).gap == jnp.inf
+    absent = P.as_particles(jnp.array([1.5, 1.0]), jnp.array([0.0, -1.0]), jnp.array([1.0, 0.0]))
+    assert 0 <= P.duality_gap(problem, absent).gap < 1e-9  # who has no mass may be anywhere
+
+
+def test_a_pursuit_says_that_particles_left_the_box(x64):
+    problem, start = wave_problem(), P.as_particles(jnp.array([1.0]), jnp.array([6.9]))
+    problem = dataclasses.replace(problem, loss=P.LeastSquares(jnp.array([0.0, 5.0])))
+    with pytest.raises(ValueError, match="outside the box"):
+        P.solve_to_gap(problem, start, P.GradientDescent(0.01), tolerance=1e-9, max_steps=500)
+
+
 IN_FULL_PRECISION = {
     "circle": (lambda: P.spikes_deconvolution([1.0], [0.2], order=3), 1),
     "torus": (lambda: P.spikes_deconvolution([1.0], [[0.2, 0.3]], order=2), 2),
@@ -159,6 +183,32 @@ def test_only_quadratic_losses_are_fitted_on_given_positions():
     problem = P.ParticleProblem(P.FourierFeatures(2), loss, 0.1)
     with pytest.raises(ValueError, match="the loss is a ConvexLoss. State it as LeastSquares"):
         P.fit_weights(problem, P.torus_grid(4))
+
+
+@pytest.mark.parametrize("penalty", [None, 0.1])
+def test_a_position_at_the_origin_has_no_direction_and_no_mass(x64, penalty):
+    problem = P.two_layer_network([1.0], jnp.array([[3.0, 4.0]]), penalty=penalty).population
+    positions = jnp.array([[0.0, 0.0], [3.0, 4.0]])
+    fitted = P.fit_weights(problem, positions)
+    mass = 5 - 2 * (penalty or 0)  # m^2 / 4 - 5 m / 2 + lambda m is least: k(unit, unit) = 1/2
+    np.testing.assert_allclose(
+        fitted.masses * jnp.linalg.norm(fitted.positions, axis=1), [0, mass], atol=1e-9
+    )
+    optimality = problem.optimality(fitted, positions)
+    np.testing.assert_allclose(optimality, [penalty or 0, 0], atol=1e-9)
+
+
+@pytest.mark.parametrize("form", ["features", "kernel"])
+def test_large_targets_leave_the_curvature_of_the_fit_exact(form):
+    features = P.FourierFeatures(1)
+    positions, size = P.torus_grid(3), 1e8  # orthogonal, |phi|^2 = 3
+    atoms = P.Atoms(size * jnp.ones(1), positions[1:2])
+    problem = P.ParticleProblem(features, P.LeastSquares(features.embed(*atoms), scale=0.5))
+    if form == "kernel":
+        kernel = lambda s, t: 1 + 2 * jnp.cos(2 * jnp.pi * (s - t.T))
+        problem = P.ParticleProblem(P.KernelFeatures(kernel), P.KernelLeastSquares(kernel, atoms))
+    fitted = P.fit_weights(problem, positions)
+    np.testing.assert_allclose(fitted.masses, [0, size, 0], atol=1e-5 * size)
 
 
 @pytest.mark.slow

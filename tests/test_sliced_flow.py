@@ -45,6 +45,19 @@ def test_single_precision_keeps_the_velocity_of_many_weighted_points():
     assert np.abs(np.asarray(single) - np.asarray(double)).max() < 1e-4
 
 
+@pytest.mark.parametrize(("m", "weighted"), [(12, False), (9, False), (9, True)])
+def test_single_precision_keeps_the_value_of_clouds_far_from_the_origin(m, weighted):
+    x, y, theta = 0.1 * cloud(1, 6) + 100, 0.1 * cloud(2, m) + 100, swjax.equispaced_directions(5)
+    b = jnp.arange(1.0, m + 1) / (m * (m + 1) / 2) if weighted else None
+    flow = swjax.sliced_flow(x, y, [0.0, 40.0], step_size=1.0, directions=theta, b=b)
+    doubles = [None if v is None else np.asarray(v, np.float64) for v in (y, theta, None, b)]
+    with jax.enable_x64(True):
+        weights = None if b is None else doubles[3] / doubles[3].sum()
+        for points, value in zip(np.asarray(flow.path, np.float64), flow.values, strict=True):
+            expected = swjax.sw2_sq(points, doubles[0], doubles[1], None, weights)
+            np.testing.assert_allclose(value, expected, rtol=2e-3)
+
+
 @pytest.mark.slow
 def test_blocks_of_directions_change_nothing(monkeypatch, x64):
     target, x = Target(cloud(2, 6), None), cloud(1, 6)

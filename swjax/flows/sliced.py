@@ -137,12 +137,10 @@ def sliced_flow(
             "Give directions (the same in every step) or num_directions (fresh ones), not both."
         )
     fresh = None if num_directions is None else as_count("num_directions", num_directions)
-    placeholder = directions
-    if fresh is not None and np.ndim(x) == 2:
-        placeholder = jnp.eye(1, np.shape(x)[1], dtype=jnp.result_type(x))
-    x, target, known = checked_clouds(x, y, placeholder, b)
+    x, target, known = checked_clouds(x, y, directions, b, drawn=fresh is not None)
     dim = x.shape[1]
-    lengths, slots = _steps(times, step_size)
+    grid = checked_times(times)
+    lengths, slots = _steps(grid, step_size)
     if is_concrete(entropy) and not 0 <= float(entropy) < np.inf:
         raise ValueError(f"entropy must be a number >= 0, the weight lambda; got {entropy}.")
     noisy = not is_concrete(entropy) or float(entropy) > 0
@@ -155,7 +153,6 @@ def sliced_flow(
         check = checked_clouds(x, y, check_directions, b)[2]
     else:
         check = None if fresh is None else _default_check(key, dim).astype(x.dtype)
-    grid = checked_times(times)
     static = (fresh, sampler, noisy, len(grid))
     path, values, residuals = _run(
         x, target, known, check, key, jnp.asarray(entropy, x.dtype), lengths, slots, static
@@ -179,15 +176,12 @@ def _default_check(key: AnyKey, dim: int) -> Array:
     return sample_orthogonal_directions(jax.random.fold_in(key, 2**31 - 1), 1024, dim)
 
 
-def _steps(
-    times: ArrayLike | Sequence[float], step_size: float | int | Array
-) -> tuple[np.ndarray, np.ndarray]:
+def _steps(grid: np.ndarray, step_size: float | int | Array) -> tuple[np.ndarray, np.ndarray]:
     """The length of every step, and the number of the recording it leads to."""
     if not is_concrete(step_size):
         raise TypeError("step_size is being traced; it decides how many steps to take. Fix it.")
     if not 0 < float(step_size) < np.inf:
         raise ValueError(f"step_size must be a positive number, got {step_size}.")
-    grid = checked_times(times)
     counts = steps_per_interval(grid, float(step_size))
     return np.repeat(np.diff(grid) / counts, counts), np.repeat(np.arange(1, len(grid)), counts)
 
@@ -207,7 +201,7 @@ def _run(
     """All steps, and value and residual of what was recorded."""
     fresh, sampler, noisy, num_times = static
     lengths = jnp.asarray(lengths, x.dtype)
-    given = None if fresh is not None else slices_of(target, directions, x.shape[0])
+    given = slices_of(target, directions, x.shape[0])
     checked = given if check is None else slices_of(target, check, x.shape[0])
 
     def step(state: tuple, now: tuple) -> tuple[tuple, None]:

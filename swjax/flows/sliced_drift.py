@@ -102,9 +102,17 @@ def velocity_over(
 
 
 def checked_clouds(
-    x: ArrayLike, y: ArrayLike, directions: ArrayLike | None, b: ArrayLike | None
+    x: ArrayLike,
+    y: ArrayLike,
+    directions: ArrayLike | None,
+    b: ArrayLike | None,
+    *,
+    drawn: bool = False,
 ) -> tuple[Float[Array, "n d"], Target, Float[Array, "L d"] | None]:
-    """Cloud, target and directions in one type, or the reason why they do not fit together."""
+    """Cloud, target and directions in one type, or the reason why they do not fit together.
+
+    No directions stand for all of them, or, if these are `drawn`, for none yet.
+    """
     x, y = as_real_array("x", x), as_real_array("y", y)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or 0 in x.shape + y.shape:
         raise ValueError(
@@ -113,23 +121,28 @@ def checked_clouds(
         )
     b = check_weights("b", b, "y", y.shape[:1])
     dim = x.shape[1]
-    if directions is None and dim == 2 and b is not None:
-        raise ValueError(
-            "The closed form in the plane is for equal weights; with weights b pass directions, "
-            "for example equispaced_directions(256)."
-        )
-    if directions is None and dim > 2:
-        raise ValueError(
-            f"In dimension {dim} there is no closed form of the mean over all directions; pass "
-            f"directions (L, {dim}), for example sample_orthogonal_directions(key, 256, {dim})."
-        )
-    if directions is None and dim == 1:
-        directions = jnp.ones((1, 1), x.dtype)
+    if directions is None and not drawn:
+        directions = _all_directions(dim, b, x.dtype)
     given = None if directions is None else as_real_array("directions", directions)
     dtype = working_dtype(x, y, given, b)
     rows = None if given is None else checked_directions(given, dim).astype(dtype)
     weights = None if b is None else b.astype(dtype)
     return x.astype(dtype), Target(y.astype(dtype), weights), rows
+
+
+def _all_directions(dim: int, b: Array | None, dtype: jnp.dtype) -> Array | None:
+    """That of the line; None in the plane, where a closed form needs none; else an error."""
+    if dim == 2 and b is not None:
+        raise ValueError(
+            "The closed form in the plane is for equal weights; with weights b pass directions, "
+            "for example equispaced_directions(256)."
+        )
+    if dim > 2:
+        raise ValueError(
+            f"In dimension {dim} there is no closed form of the mean over all directions; pass "
+            f"directions (L, {dim}), for example sample_orthogonal_directions(key, 256, {dim})."
+        )
+    return jnp.ones((1, 1), dtype) if dim == 1 else None
 
 
 def slices_of(
@@ -148,16 +161,11 @@ def slices_of(
     share = jnp.pad(jnp.full(num, 1 / num, y.dtype), (0, padding)).reshape(num_blocks, size)
 
     def along(block: Array, share: Array) -> tuple[Array, Array]:
-        projected = project(y, block)
-        quantiles = _quantile_means(projected, b, num_points)
-        mass = 1 / y.shape[0] if b is None else b[:, None]
-        square = jnp.sum(mass * projected**2, axis=0)
-        return quantiles, jnp.sum(share * (square - jnp.mean(quantiles**2, axis=0)))
+        quantiles, variances = _quantile_means(project(y, block), b, num_points)
+        return quantiles, jnp.sum(share * variances)
 
     quantiles, rests = lax.map(lambda block: along(*block), (blocks, share))
-    one_each = b is None and y.shape[0] == num_points
-    rest = jnp.zeros((), y.dtype) if one_each else jnp.maximum(jnp.sum(rests), 0)
-    return Slices(blocks, share, quantiles, rest)
+    return Slices(blocks, share, quantiles, jnp.sum(rests))
 
 
 def drift(
@@ -205,17 +213,24 @@ def _planar_drift(
 
 def _quantile_means(
     projected: Float[Array, "m C"], b: Float[Array, "m"] | None, num: int
-) -> Float[Array, "n C"]:
-    """The means of the quantile function over the n equal parts of [0, 1], in every lane."""
+) -> tuple[Float[Array, "n C"], Float[Array, "C"]]:
+    """In every lane, the means of the quantile function over the n equal parts of [0, 1].
+
+    And the mean over all of [0, 1] of its squared distance to these. As a difference of two mean
+    squares that would be lost in rounding where a cloud is far from the origin.
+    """
     m, lanes = projected.shape
     if b is None:
         ordered = sort(projected)
         if m % num == 0:
-            return jnp.mean(ordered.reshape(num, m // num, lanes), axis=1)
+            parts = ordered.reshape(num, m // num, lanes)
+            means = jnp.mean(parts, axis=1)
+            return means, jnp.mean((parts - means[:, None]) ** 2, axis=(0, 1))
         stairs = equal_staircase(num, m, 1, projected.dtype)
         i, j = (side[:, 0] for side in stairs.cells())
         total = jnp.zeros((num, lanes), projected.dtype)
-        return num * total.at[i].add(stairs.mass * ordered[j])
+        means = num * total.at[i].add(stairs.mass * ordered[j])
+        return means, jnp.sum(stairs.mass * (ordered[j] - means[i]) ** 2, axis=0)
     order = argsort(projected)
     levels = jnp.arange(1, num, dtype=projected.dtype)[:, None] / num
     levels = jnp.broadcast_to(levels, (num - 1, lanes))
@@ -223,6 +238,7 @@ def _quantile_means(
     i, j = stairs.cells()
     lane = lax.broadcasted_iota(jnp.int32, i.shape, 1)
     add_up = lambda mass: jnp.zeros((num, lanes), mass.dtype).at[i, lane].add(mass)
-    moved = add_up(stairs.mass * take_rows(take_rows(projected, order), j))
+    values = take_rows(take_rows(projected, order), j)
     mass = add_up(stairs.mass)
-    return moved / jnp.where(mass > 0, mass, 1)
+    means = add_up(stairs.mass * values) / jnp.where(mass > 0, mass, 1)
+    return means, jnp.sum(stairs.mass * (values - means[i, lane]) ** 2, axis=0)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from swjax.measures._discrete import Discrete
 
+_NPY = b"\x93NUMPY"  # how the format begins
 _IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
@@ -60,12 +62,46 @@ def _parse_idx(name: str, content: bytes) -> np.ndarray:
     return values.reshape(shape).astype(dtype.newbyteorder("="))
 
 
+def _parse_npy(name: str, content: bytes) -> np.ndarray:
+    """Read the .npy format of NumPy."""
+    if content[:6] != _NPY:
+        raise ValueError(f"{name} is no array of NumPy; write arrays with numpy.savez.")
+    try:
+        return np.load(io.BytesIO(content), allow_pickle=False)
+    except Exception as error:  # the header is parsed as Python, and a damaged one raises anything
+        if "Object arrays" in str(error):
+            raise ValueError(
+                f"{name} holds Python objects, which could run code when read. Save an array of "
+                "numbers, for example array.astype(float)."
+            ) from error
+        raise ValueError(f"{name} is damaged or incomplete: {error}. Save it again.") from error
+
+
+def _as_floats(name: str, what: str, values: np.ndarray) -> Array:
+    """The values in the default floating-point type, or the reason why they cannot be."""
+    if values.dtype.kind not in "fiub":
+        raise ValueError(
+            f"{name} holds {what} of type {values.dtype}; real numbers are expected. "
+            "Save them as such, for example with array.astype(float)."
+        )
+    dtype = jnp.result_type(float)
+    largest = np.abs(values, where=np.isfinite(values), out=np.zeros_like(values)).max(initial=0)
+    if largest > jnp.finfo(dtype).max:
+        raise ValueError(
+            f"{name} holds {what} up to {largest:.3g}, beyond the range of {dtype.name}. Scale "
+            'them, or use double precision: jax.config.update("jax_enable_x64", True).'
+        )
+    return jnp.asarray(values, dtype)
+
+
 def _from_archive(
     name: str, content: bytes, array: str | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The points, and the weights if the archive has some, of an .npz file."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        names = list(archive.keys())
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {member.removesuffix(".npy"): member for member in archive.namelist()}
+        names = list(members)
+        read = lambda key: _parse_npy(f"{name}[{key!r}]", archive.read(members[key]))
         if array is None and "points" in names:
             array = "points"
         if array is None and len(names) == 1:
@@ -73,8 +109,8 @@ def _from_archive(
         if array is None or array not in names:
             wanted = "which one to use" if array is None else f"one of these instead of {array!r}"
             raise ValueError(f"{name} holds the arrays {sorted(names)}; say {wanted}, array='...'.")
-        weights = archive["weights"] if "weights" in names and array != "weights" else None
-        return archive[array], weights
+        weights = read("weights") if "weights" in names and array != "weights" else None
+        return read(array), weights
 
 
 def _read(path: Path, array: str | None) -> tuple[np.ndarray, np.ndarray | None]:
@@ -87,10 +123,12 @@ def _read(path: Path, array: str | None) -> tuple[np.ndarray, np.ndarray | None]
             return _from_archive(name, content, array)
         if array is not None:
             raise ValueError(f"{name} is not an .npz archive, so array={array!r} has no meaning.")
-        if content[:6] == b"\x93NUMPY":
-            return np.load(io.BytesIO(content), allow_pickle=False), None
+        if content[:6] == _NPY:
+            return _parse_npy(name, content), None
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
-        raise ValueError(f"{name} is damaged or incomplete: {error}.") from error
+        raise ValueError(f"{name} is damaged or incomplete: {error}. Save it again.") from error
+    except RuntimeError as error:  # a compression that Python does not know, or a password
+        raise ValueError(f"{name} cannot be unpacked: {error}. Use numpy.savez.") from error
     if content[:2] == b"\x00\x00" and len(content) >= 4:
         return _parse_idx(name, content), None
     raise ValueError(
@@ -118,7 +156,8 @@ def from_file(path: str | Path, *, array: str | None = None) -> Discrete:
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the format is not known, the file is damaged, the array has fewer than two
-            axes, is empty or not numeric, or holds values that are not finite.
+            axes, is empty or not numeric, or holds values that are not finite or too large for
+            the default floating-point type.
 
     >>> import pathlib, tempfile
     >>> import numpy as np
@@ -132,8 +171,6 @@ def from_file(path: str | Path, *, array: str | None = None) -> Discrete:
     28.0
     """
     values, weights = _read(Path(path), array)
-    if values.dtype.kind not in "fiub":
-        raise ValueError(f"{path} holds values of type {values.dtype}; real numbers are expected.")
     if values.ndim < 2 or values.size == 0:
         raise ValueError(
             f"{path} holds an array of shape {values.shape}; (number of points, dim) or (number "
@@ -141,8 +178,9 @@ def from_file(path: str | Path, *, array: str | None = None) -> Discrete:
         )
     points = values.reshape(len(values), -1)
     points = points / 127.5 - 1 if values.dtype == np.uint8 else points
+    atoms = _as_floats(str(path), "values", points)
+    shares = None if weights is None else _as_floats(str(path), "weights", weights)
     try:
-        shares = None if weights is None else jnp.asarray(weights, float)
-        return Discrete(jnp.asarray(points, float), shares)
+        return Discrete(atoms, shares)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
+from scipy.special import gammainc
 
 from swjax._checks import as_count
 from swjax._trees import as_pytree
@@ -140,8 +141,9 @@ class TruncatedMixture(Measure):
     @property
     def covariance(self) -> Float[Array, "dim dim"]:  # noqa: D102
         t = self.truncation
-        density = math.exp(-(t**2) / 2) / math.sqrt(2 * math.pi)
-        variance = self.std**2 * (1 - 2 * t * density / math.erf(t / math.sqrt(2)))
+        # 1 - 2 t density(t) / erf(t / sqrt 2), which cancels where t is small, as a ratio of
+        # integrals, of x^2 exp(-x^2 / 2) and exp(-x^2 / 2) over [0, t].
+        variance = self.std**2 * float(gammainc(1.5, t**2 / 2)) / math.erf(t / math.sqrt(2))
         return self.centers.covariance + variance * jnp.eye(self.dim)
 
     def _sample(self, key: AnyKey, n: int) -> Float[Array, "n dim"]:

@@ -70,10 +70,8 @@ def as_particles(
     shares = as_real_array("shares", shares)
     if shares.shape != weights.shape:
         raise ValueError(f"shares have shape {shares.shape}; expected {weights.shape}.")
-    if is_concrete(weights, positions, shares):
-        for name, array in (("weights", weights), ("positions", positions)):
-            if not bool(jnp.all(jnp.isfinite(array))):
-                raise ValueError(f"{name} must be finite; found {np.asarray(array).ravel()[:8]}.")
+    check_finite(weights, positions)
+    if is_concrete(shares):
         total = float(shares.sum())
         if not bool(jnp.all(shares >= 0)) or abs(total - 1) > value_tolerance(shares):
             raise ValueError(
@@ -81,6 +79,22 @@ def as_particles(
                 "Use shares / shares.sum()."
             )
     return Particles(weights.astype(dtype), positions.astype(dtype), shares.astype(dtype))
+
+
+def check_finite(weights: Array, positions: Array) -> None:
+    """Refuse weights and positions that are known and infinite or NaN.
+
+    Raises:
+        ValueError: with the first of them.
+    """
+    for name, array in (("weights", weights), ("positions", positions)):
+        if is_concrete(array) and not bool(jnp.all(jnp.isfinite(array))):
+            first = np.argwhere(~np.isfinite(array))[0]
+            place = ", ".join(map(str, first))
+            raise ValueError(
+                f"{name} must be finite at the start; {name}[{place}] is {array[tuple(first)]}. "
+                "Leave such particles out, or correct what made them."
+            )
 
 
 def weights_and_positions(
@@ -161,13 +175,19 @@ def stack_particles(clouds: Sequence[Particles]) -> Particles:
         `Particles` with a leading axis, `(len(clouds), m, ...)` for the largest `m`.
 
     Raises:
-        ValueError: if there are no clouds.
+        ValueError: if there are no clouds, or not all are of one dimension.
 
     >>> stack_particles([uniform_grid(1), uniform_grid(2)]).shares.tolist()
     [[1.0, 0.0], [0.5, 0.5]]
     """
     if not clouds:
         raise ValueError("There are no clouds to stack; pass at least one.")
+    dims = sorted({cloud.positions.shape[-1] for cloud in clouds})
+    if len(dims) > 1:
+        raise ValueError(
+            f"The clouds have the dimensions {dims}; clouds of one dimension make a batch. "
+            "Stack those of each dimension by themselves."
+        )
     most = max(len(cloud.weights) for cloud in clouds)
 
     def fill(array: Array) -> Array:

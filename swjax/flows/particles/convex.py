@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from swjax._checks import as_count
 from swjax.flows.particles.cloud import Particles
 from swjax.flows.particles.features import KernelLeastSquares, LeastSquares
-from swjax.flows.particles.problem import ParticleProblem, soft_threshold
+from swjax.flows.particles.problem import ParticleProblem, as_units, soft_threshold
 from swjax.flows.particles.products import matmul, vdot
 
 
@@ -19,8 +19,9 @@ def fit_weights(
 
     With penalty by accelerated forward-backward steps (FISTA of Beck and Teboulle 2009, restarted
     whenever a step goes against the momentum, O'Donoghue and Candes 2015); without it by the
-    pseudoinverse of the Gram matrix. With `homogeneity=2` positions are scaled to length 1, and
-    the weights returned are balanced, `|w_i| = |theta_i|`, which makes `V` the mass.
+    pseudoinverse of the Gram matrix. With `homogeneity=2` positions are scaled to length 1 (one at
+    the origin has no direction and gets no mass), and the weights returned are balanced, `|w_i| =
+    |theta_i|`, which makes `V` the mass.
 
     Args:
         problem: one with a square loss (`LeastSquares`, `KernelLeastSquares`).
@@ -55,7 +56,7 @@ def fit_weights(
             "an empty grid has no mass."
         )
     if problem.homogeneity == 2:
-        positions = positions / jnp.linalg.norm(positions, axis=1, keepdims=True)
+        positions = as_units(positions)
     masses = _fit(problem, positions, as_count("num_steps", num_steps))
     shares = jnp.full_like(masses, 1 / len(masses))
     weights = masses * len(masses)
@@ -68,12 +69,12 @@ def fit_weights(
 @jax.jit
 def _fit(problem: ParticleProblem, positions: Array, num_steps: Array | int) -> Float[Array, "m"]:
     """The best masses."""
-    gradient = lambda masses: problem.features.pair(
-        problem.loss.gradient(problem.features.embed(masses, positions)), positions
-    )
+    features, loss = problem.features, problem.loss
     nothing = jnp.zeros(len(positions), positions.dtype)
-    constant = gradient(nothing)
-    hessian = jax.vmap(lambda unit: gradient(unit) - constant)(jnp.eye(len(positions)))
+    constant = features.pair(loss.gradient(features.embed(nothing, positions)), positions)
+    products = lambda unit: features.pair(features.embed(unit, positions), positions)
+    hessian = jax.vmap(products)(jnp.eye(len(positions), dtype=positions.dtype))
+    hessian = hessian * (loss.scale if isinstance(loss, LeastSquares) else 1)
     if problem.penalty is None:
         return -matmul(jnp.linalg.pinv(hessian, hermitian=True), constant)
     step = 1 / jnp.maximum(jnp.linalg.norm(hessian, 2), jnp.finfo(constant.dtype).tiny)

@@ -34,7 +34,10 @@ class Features(Protocol):
         ...
 
     def peak(self, element: Any) -> Peak | None:
-        """The maximum of `|<element, phi>|`, enclosed; `None` if no bound is known."""
+        """The maximum of `|<element, phi>|`, enclosed; `None` if no bound is known.
+
+        Over all positions at which mass may be, which are units with `homogeneity=2`.
+        """
         ...
 
 
@@ -83,7 +86,7 @@ class PointwiseFeatures:
         function: one position `(d,)` to an array `phi(theta)`.
         curvature: a number `C` with `|d^2 phi(theta)[e, e]| <= C |e|_1^2` in the box for every
             direction `e`. Together with the box it makes a rigorous certificate possible, which
-            then compares with all measures on the box.
+            then compares with all measures on the box; for `homogeneity=1` only.
         lower: corner of the box of positions, `(d,)`.
         upper: the opposite corner, `(d,)`.
     """
@@ -118,6 +121,13 @@ class PointwiseFeatures:
         dim = lower.shape[0]
         num_cells = 1024 if dim == 1 else max(2, 2 * round(4096 ** (1 / dim) / 2))
         return largest_magnitude(function, lower, upper, curvature, num_cells=num_cells)
+
+    def is_outside(self, positions: Array) -> Array:
+        """Whether each position lies outside the box, `(m,)`; none does if there is no box."""
+        if self.curvature is None:
+            return jnp.zeros(len(positions), bool)
+        lower, upper = (jnp.asarray(c, positions.dtype) for c in (self.lower, self.upper))
+        return jnp.any((positions < lower[None]) | (positions > upper[None]), axis=1)
 
 
 class Atoms(NamedTuple):

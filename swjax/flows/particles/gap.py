@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from swjax._checks import is_concrete
 from swjax.flows.particles.cloud import Particles
 from swjax.flows.particles.peaks import Peak
 from swjax.flows.particles.problem import ParticleProblem
@@ -20,7 +21,8 @@ class Gap(NamedTuple):
         lower_bound: no measure has a smaller objective; `-inf` if nothing is certified.
         gap: `objective - lower_bound`.
         peak: the enclosure of the maximum of `|<R'(f), phi>|` it rests on; `None` without penalty
-            or where no rigorous bound is known.
+            or where no rigorous bound is known. Of features on a box it is the maximum over the
+            box, which certifies nothing about particles outside.
     """
 
     objective: Float[Array, ""]
@@ -58,7 +60,8 @@ def duality_gap(problem: ParticleProblem, particles: Particles) -> Gap:
         `Gap(objective, lower_bound, gap, peak)`, scalars.
 
     Raises:
-        ValueError: if the problem offers no rigorous bound, or there are no particles.
+        ValueError: if the problem offers no rigorous bound, there are no particles, or some with
+            mass are outside the box of the features.
 
     >>> import jax.numpy as jnp
     >>> from swjax.particles import LeastSquares, PointwiseFeatures, as_particles
@@ -83,7 +86,27 @@ def duality_gap(problem: ParticleProblem, particles: Particles) -> Gap:
             "The loss has neither a conjugate nor a known lower bound. "
             "Pass ConvexLoss(function, minimum=...)."
         )
+    check_inside(problem, particles)
     return gap
+
+
+def check_inside(problem: ParticleProblem, particles: Particles) -> None:
+    """Refuse particles outside the box on which their features are bounded, where this is known."""
+    outside = _are_outside(problem, particles)
+    if is_concrete(outside) and (num := int(outside.sum())):
+        raise ValueError(
+            f"{num} of {len(outside)} particles are outside the box from lower to upper, beyond "
+            "which the features have no bound, so no gap can be certified. Take a larger box "
+            "(lower=, upper=), or move these particles into it."
+        )
+
+
+def _are_outside(problem: ParticleProblem, particles: Particles) -> Array:
+    """Which particles have mass where the certificate does not reach."""
+    has_mass = particles.masses != 0
+    if problem.penalty is None or not hasattr(problem.features, "is_outside"):
+        return jnp.zeros_like(has_mass)
+    return has_mass & problem.features.is_outside(particles.positions)
 
 
 @jax.jit
@@ -111,4 +134,5 @@ def gap_or_infinity(problem: ParticleProblem, particles: Particles) -> Gap:
         most = (objective - minimum) / problem.penalty
         surplus = jnp.maximum(peak.bound - problem.penalty, 0) * most
         lower = jnp.maximum(lower, objective - excess - surplus)
+    lower = jnp.where(jnp.any(_are_outside(problem, particles)), -jnp.inf, lower)
     return Gap(objective, lower, objective - lower, peak)

@@ -106,7 +106,8 @@ class TwoLayerNetwork:
     def sample(self, key: AnyKey, batch_size: int) -> ParticleProblem:
         """The problem on fresh Gaussian inputs: one minibatch of SGD on the population risk.
 
-        Give `functools.partial(network.sample, batch_size=...)` to `particle_flow` as `sample`.
+        Give `functools.partial(network.sample, batch_size=...)` to `particle_flow` as `sample`:
+        another batch size compiles again, another network of the same shapes does not.
         """
         batch_size = as_count("batch_size", batch_size)
         shape = (batch_size, self.dim)

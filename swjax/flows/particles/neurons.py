@@ -46,7 +46,7 @@ def relu_kernel(a: Float[Array, "n d"], b: Float[Array, "m d"]) -> Float[Array, 
 
     The arc-cosine kernel `|a| |b| (sin t + (pi - t) cos t) / (2 pi)`, `t` the angle between `a` and
     `b` (Cho and Saul, "Kernel methods for deep learning", NIPS 2009). It is continuously
-    differentiable away from the origin, also where vectors are parallel; at the origin the
+    differentiable twice away from the origin, also where vectors are parallel; at the origin the
     derivative is that at a right angle.
 
     Args:
@@ -78,10 +78,15 @@ def _relu_kernel_parts(a: Array, b: Array) -> tuple[Array, Array, Array, Array, 
     a_norms, b_norms = jnp.linalg.norm(a, axis=1), jnp.linalg.norm(b, axis=1)
     sizes = a_norms[:, None] * b_norms[None]
     products = matmul(a, b.T)
-    cos = jnp.clip(products / jnp.where(sizes > 0, sizes, 1), -1, 1)
-    angle = jnp.arccos(cos)
-    sin = jnp.sqrt((1 - cos) * (1 + cos))
-    supplement = math.pi - angle
+    cos = products / jnp.where(sizes > 0, sizes, 1)
+    # Where vectors are parallel, root and angle are not differentiable, but the derivatives of
+    # `sin` and `supplement` cancel in those of the kernel.
+    is_oblique = jnp.abs(cos) < 1
+    oblique = jnp.where(is_oblique, cos, 0)
+    sin = jnp.where(is_oblique, jnp.sqrt((1 - oblique) * (1 + oblique)), 0)
+    supplement = math.pi - jnp.where(
+        is_oblique, jnp.arccos(oblique), jnp.where(cos > 0, 0, math.pi)
+    )
     value = (sizes * sin + supplement * products) / (2 * math.pi)
     return value, sin, supplement, a_norms, b_norms
 

@@ -62,7 +62,9 @@ def largest_magnitude(
         curvature: the bound `C` over the box.
         num_cells: number of cells along each axis of the first grid, a multiple of 4 in one
             dimension and of 2 otherwise.
-        num_rounds: rounds at most; it ends earlier when the enclosure is as narrow as rounding.
+        num_rounds: rounds at most. It ends earlier when the enclosure is as narrow as rounding, or
+            when the largest bound is one put aside, however wide the enclosure is then; more cells
+            make it narrower.
 
     Returns:
         The enclosure, a `Peak`.

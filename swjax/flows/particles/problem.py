@@ -22,7 +22,7 @@ from jaxtyping import Array, Float
 
 from swjax._checks import is_concrete
 from swjax._trees import as_pytree
-from swjax.flows.particles.cloud import Particles
+from swjax.flows.particles.cloud import Particles, check_finite
 from swjax.flows.particles.features import ConvexLoss, PointwiseFeatures
 
 
@@ -47,7 +47,8 @@ class ParticleProblem:
         homogeneity: 1 or 2.
 
     Raises:
-        ValueError: if the penalty is not positive, or the homogeneity is neither 1 nor 2.
+        ValueError: if the penalty is not positive, the homogeneity is neither 1 nor 2, or it is 2
+            and the features have a box.
 
     >>> import jax.numpy as jnp
     >>> from swjax.particles import LeastSquares, as_particles
@@ -74,6 +75,13 @@ class ParticleProblem:
             raise ValueError(
                 f"homogeneity is {self.homogeneity!r}; it must be 1 (V = |w|, any features) or 2 "
                 "(V = (w^2 + |theta|^2) / 2, features positively homogeneous of degree 1)."
+            )
+        boxed = isinstance(self.features, PointwiseFeatures) and self.features.curvature is not None
+        if self.homogeneity == 2 and boxed:
+            raise ValueError(
+                "homogeneity=2 moves positions on the unit sphere, and the features have a box of "
+                "other positions, which would certify nothing there. Leave out curvature=, lower= "
+                "and upper=; without a bound on the sphere there is no certificate."
             )
         if self.penalty is not None:
             check_positive("penalty", self.penalty, "Use penalty=None for no penalty at all.")
@@ -119,10 +127,11 @@ class ParticleProblem:
 
         The smaller value of `F'(mu)(w, theta)` over `w = 1` and `w = -1`, with `homogeneity=1`; for
         2 the positions are scaled to length 1, and it is the smallest value over `|w| = |theta| =
-        1`. Its minimum over a grid never proves optimality; `duality_gap` does.
+        1` (at the origin, which has no direction, `lambda`). Its minimum over a grid never proves
+        optimality; `duality_gap` does.
         """
         if self.homogeneity == 2:
-            positions = positions / jnp.linalg.norm(positions, axis=-1, keepdims=True)
+            positions = as_units(positions)
         penalty = 0.0 if self.penalty is None else self.penalty
         return penalty - jnp.abs(self.features.pair(self.slope(particles), positions))
 
@@ -172,7 +181,8 @@ class ParticleProblem:
         """Refuse particles of no use here, and features that are not as homogeneous as declared.
 
         Raises:
-            ValueError: if there are no particles, shapes do not fit, or the homogeneity is wrong.
+            ValueError: if there are no particles, shapes do not fit, values are not finite, or the
+                homogeneity is wrong.
         """
         shapes = [jnp.shape(part) for part in particles]
         if len(shapes[1]) != 2 or shapes[0] != shapes[1][:1] or shapes[2] != shapes[0]:
@@ -182,6 +192,7 @@ class ParticleProblem:
             )
         if shapes[0] == (0,):
             raise ValueError("There are no particles (m = 0); an empty measure cannot move.")
+        check_finite(particles.weights, particles.positions)
         if is_concrete(*jax.tree.leaves((self, particles))):
             self._check_homogeneity(particles)
 
@@ -204,6 +215,12 @@ class ParticleProblem:
                 "likes by a longer theta and a smaller w, and there is no minimizer. "
                 "Use homogeneity=2."
             )
+
+
+def as_units(positions: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """Positions scaled to length 1; the origin, which has no direction, stays."""
+    lengths = jnp.linalg.norm(positions, axis=-1, keepdims=True)
+    return positions / jnp.where(lengths > 0, lengths, 1)
 
 
 def soft_threshold(values: Array, threshold: Any) -> Array:

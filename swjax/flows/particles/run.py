@@ -15,7 +15,8 @@ from swjax._checks import as_count, is_concrete
 from swjax._types import AnyKey
 from swjax.flows.parameter import Flow, gradient_flow
 from swjax.flows.particles.cloud import Particles
-from swjax.flows.particles.gap import Gap, duality_gap, gap_or_infinity
+from swjax.flows.particles.gap import Gap, check_inside, duality_gap, gap_or_infinity
+from swjax.flows.particles.minibatches import as_sampler
 from swjax.flows.particles.problem import ParticleProblem
 from swjax.flows.particles.schemes import Scheme
 
@@ -29,7 +30,8 @@ class ParticleFlow(NamedTuple):
         steps: `(T,)`, the recorded steps: 0, then about evenly spread in the logarithm.
         objectives: `(T,)`, `F(mu)` there.
         residuals: `(T,)`, `problem.residual` there; 0 where the flow rests.
-        gap: the certificate at the end; infinite where the problem offers none.
+        gap: the certificate at the end; infinite where the problem offers none, or where particles
+            have left the box of their features.
     """
 
     particles: Particles
@@ -68,7 +70,9 @@ def particle_flow(
 ) -> ParticleFlow:
     """Move particles by `num_steps` steps, and bound how far from the minimum they end.
 
-    Compiled once for all runs of one structure and one number of records; works under `jax.vmap`
+    Compiled once for all runs of one structure and one number of records, also with minibatches of
+    `functools.partial(network.sample, batch_size=...)`, made anew or not; for another function
+    `sample` it compiles again, so make that one once. Works under `jax.vmap`
     over particles (several starts; several numbers of particles by `stack_particles`), over scheme
     and problem (step sizes, penalties, noise).
 
@@ -105,7 +109,7 @@ def particle_flow(
         raise ValueError("Stochastic steps need both sample= and key=; other steps neither.")
     steps = _recorded_steps(as_count("num_steps", num_steps), as_count("num_records", num_records))
     counts = jnp.asarray(np.diff(steps), jnp.int32)
-    sampler = Partial(sample) if sample is not None else None
+    sampler = as_sampler(sample) if sample is not None else None
     end, path, objectives, residuals = _run(problem, particles, scheme, counts, sampler, key)
     gap = gap_or_infinity(problem, end)
     if _is_broken(end):
@@ -138,7 +142,8 @@ def solve_to_gap(
         itself.
 
     Raises:
-        ValueError: as `particle_flow` and `duality_gap`; or if the tolerance is not positive.
+        ValueError: as `particle_flow` and `duality_gap`, also if particles leave the box of their
+            features on the way; or if the tolerance is not positive.
         FloatingPointError: if the particles or their gap become infinite or NaN.
 
     >>> from swjax.particles import ForwardBackward, spikes_deconvolution, uniform_grid
@@ -154,6 +159,8 @@ def solve_to_gap(
     scheme.check(problem, particles)
     duality_gap(problem, particles)  # refuses what cannot be certified
     solution = _solve(problem, particles, scheme, tolerance, most, every)
+    if not _is_broken(solution.particles):
+        check_inside(problem, solution.particles)
     if _is_broken((solution.particles, solution.gap.gap)):
         raise _explosion(solution.num_steps)
     return solution
@@ -169,9 +176,11 @@ def continuous_particle_flow(
 ) -> Flow:
     """The gradient flow `u_i' = -grad F'(mu)(u_i)` in continuous time, with its error.
 
-    `swjax.gradient_flow` in the velocity of the problem. With `homogeneity=1` the velocity jumps
-    where a weight comes to rest at 0; there the method is of first order, and weights that should
-    rest chatter by one step.
+    `swjax.gradient_flow` for `sqrt(c_i) u_i`: of these it is the gradient flow of the objective in
+    the Euclidean metric, whatever the shares, so that `energy_residual(problem.objective, flow)`
+    vanishes. With `homogeneity=1` the velocity jumps where a weight comes to 0. A step that meets
+    such a kink is cut there, and is of first order; the weight rests at 0, or passes, as the
+    element of least norm says.
 
     Args:
         problem: what is minimized.
@@ -182,7 +191,9 @@ def continuous_particle_flow(
 
     Returns:
         `Flow(times (T,), path, error, errors (T,), dissipation (T,))`, `path` being `Particles`
-        with a leading axis, `error` the distance to the solution of twice the step.
+        with a leading axis, `error` the distance to the solution of twice the step, and
+        `dissipation` the integral of `problem.residual^2`. The distance is the root of the sum of
+        squares over shares.
 
     Raises:
         ValueError: as `swjax.gradient_flow`, or if there are no particles.
@@ -196,10 +207,10 @@ def continuous_particle_flow(
     True
     """
     problem.check(particles)
+    start = _times_roots(particles)
     uphill = Partial(_uphill, problem)
-    return gradient_flow(
-        None, particles, times, gradient=uphill, num_steps=num_steps, method=method
-    )
+    flow = gradient_flow(None, start, times, gradient=uphill, num_steps=num_steps, method=method)
+    return flow._replace(path=_over_roots(flow.path))
 
 
 class StepOrder(NamedTuple):
@@ -274,7 +285,7 @@ def _run(
     particles: Particles,
     scheme: Scheme,
     counts: Int[Array, "T"],
-    sample: Partial | None,
+    sample: Callable[[AnyKey], ParticleProblem] | None,
     key: AnyKey | None,
 ) -> tuple[Particles, Particles, Array, Array]:
     """End, path, objectives and residuals."""
@@ -338,9 +349,30 @@ def _explosion(step: Any) -> FloatingPointError:
     )
 
 
-def _uphill(problem: ParticleProblem, particles: Particles) -> Any:
-    velocity = problem.velocity(particles)
-    return Particles(-velocity.weights, -velocity.positions, jnp.zeros_like(particles.shares))
+def _uphill(problem: ParticleProblem, scaled: Particles) -> Particles:
+    """The gradient of the objective in `sqrt(c_i) u_i`, given these."""
+    weights, positions, shares = _times_roots(problem.velocity(_over_roots(scaled)))
+    return Particles(-weights, -positions, jnp.zeros_like(shares))
+
+
+def _times_roots(particles: Particles) -> Particles:
+    """`sqrt(c_i) u_i`; absent particles, which rest, as they are."""
+    roots = _share_roots(particles.shares)
+    return particles._replace(
+        weights=particles.weights * roots, positions=particles.positions * roots[..., None]
+    )
+
+
+def _over_roots(scaled: Particles) -> Particles:
+    """The particles again."""
+    roots = _share_roots(scaled.shares)
+    return scaled._replace(
+        weights=scaled.weights / roots, positions=scaled.positions / roots[..., None]
+    )
+
+
+def _share_roots(shares: Float[Array, "*b m"]) -> Float[Array, "*b m"]:
+    return jnp.sqrt(jnp.where(shares > 0, shares, 1))
 
 
 def _distance(a: Particles, b: Particles) -> Array:
