@@ -47,6 +47,7 @@ def main() -> None:
     path = np.asarray(flow.path.positions)
     with figure_style():
         figure, axes = plt.subplots(1, 3, figsize=(13.5, 4.4), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.15)
         left, middle, right = (axes_or_new(ax) for ax in axes)
         masses = np.asarray(flow.particles.masses)
         moved = np.flatnonzero(masses)
@@ -79,8 +80,8 @@ def main() -> None:
                 np.maximum(run.steps, 0.7), excess, color=CATEGORICAL[i], label=f"m = {number**2}"
             )
         right.set(
-            xscale="log", yscale="log", xlabel="step", ylabel="objective - proven lower bound",
-            title="Objective above the lower bound",
+            xscale="log", yscale="log", xlabel="step", ylabel="objective less proven lower bound",
+            title="Objective less its lower bound",
         )  # fmt: skip
         right.legend(frameon=False, loc="lower left")
         save(figure, given.output)
