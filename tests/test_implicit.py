@@ -164,6 +164,14 @@ def test_wide_systems_and_bad_solvers_are_warned_about(x64):
         implicit.check_regularity(lambda y, x: jnp.stack([y, y]), 1.0, 1.0)
 
 
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+def test_a_solver_is_judged_by_how_far_it_is_from_a_solution_not_by_the_residual(x64, scale):
+    root = lambda gap: implicit.implicit_root(lambda y, x: scale * (y - x), lambda x: x + gap)
+    with pytest.warns(implicit.RegularityWarning, match="about 0.1 from a solution"):
+        jax.grad(root(0.1))(1.0)
+    assert float(jax.grad(root(1e-7))(1.0)) == pytest.approx(1)  # warnings are errors
+
+
 def test_no_warning_where_all_is_well_or_nothing_is_differentiated(x64):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -197,6 +205,20 @@ def test_regularity_is_proved_or_disproved(x64):
     assert kinked(identity, jnp.array([[1.0, 5.0], [0.0, 2.0]])).verdict == "regular"
     assert kinked(identity, jnp.zeros((2, 2))).verdict == "singular"
     assert "regular" in str(kinked(identity, identity))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "kink"), [("float32", 5e-3, 0), ("float32", 1e-5, 0), (float, 1e-8, 1)]
+)
+def test_kinks_of_an_equation_do_not_hide_behind_one_of_larger_scale(x64, dtype, scale, kink):
+    # The second slope is 3 or -1 times the scale: 0 is between them. The first is positive.
+    def residual(y, x):
+        first, second = 2 * y[0] + kink * jnp.abs(y[0]), y[1] + 2 * jnp.abs(y[1])
+        return jnp.stack([first, jnp.asarray(scale, dtype) * second]) - x
+
+    report = implicit.check_regularity(residual, jnp.zeros(2, dtype), jnp.zeros(2, dtype))
+    assert report.verdict == "singular"
+    np.testing.assert_allclose((report.weights @ report.jacobians[:, 1, 1]) / scale, 0, atol=1e-6)
 
 
 def test_three_rotations_around_the_circle_are_not_called_regular(x64):
@@ -311,6 +333,42 @@ def test_a_lasso_with_a_repeated_column_is_refused(x64):
     assert np.isnan(jax.jit(lambda t: jax.jvp(quiet, (t,), (1.0,))[1])(1.0)).all()
 
 
+def test_a_lasso_that_has_not_converged_is_warned_about():
+    # Columns that are nearly one: coordinate descent is slow, and its steps soon are small.
+    generator = np.random.default_rng(0)
+    design = jnp.asarray(generator.normal(size=(20, 1)) + 0.1 * generator.normal(size=(20, 8)))
+    response = design @ generator.normal(size=8) + 0.3 * generator.normal(size=20)
+    slope = lambda n: jax.jvp(
+        lambda t: implicit.lasso(design, response, t, max_sweeps=n), (0.0,), (1.0,)
+    )
+    for max_sweeps in (1, 5, 20):
+        with pytest.warns(implicit.RegularityWarning, match="from a solution"):
+            slope(max_sweeps)
+    slope(10_000)  # warnings are errors
+
+
+@pytest.mark.parametrize("ratio", [1e-2, 1e-3])
+def test_a_lasso_with_columns_of_different_scales_is_regular(ratio):
+    generator = np.random.default_rng(1)
+    scales = np.geomspace(1, ratio, 4)
+    design = generator.normal(size=(30, 4)) * scales
+    response = design @ (np.array([1.0, -1.0, 1.0, -1.0]) / scales)
+    active = np.asarray(design, np.float32).astype(float)
+    penalty = 0.1 * ratio
+    expected = -penalty * np.linalg.solve(active.T @ active, np.array([1.0, -1.0, 1.0, -1.0]))
+    solve = lambda t: implicit.lasso(jnp.asarray(design), jnp.asarray(response), t)
+    slope = jax.jvp(solve, (float(np.log(penalty)),), (1.0,))[1]  # warnings are errors
+    np.testing.assert_allclose(slope * scales, expected * scales, rtol=1e-2, atol=1e-6)
+
+
+def test_a_lasso_takes_whole_numbers():
+    # Orthogonal columns of lengths 1 and 2: b_j = S(z_j, e^(1/2)) / |design_j|^2, z = (3, -4).
+    solve = lambda t: implicit.lasso(jnp.array([[1, 0], [0, 2]]), jnp.array([3, -2]), t)
+    found, slope = jax.jvp(solve, (0.5,), (1.0,))
+    np.testing.assert_allclose(found, [3 - np.exp(0.5), (np.exp(0.5) - 4) / 4], rtol=1e-6)
+    np.testing.assert_allclose(slope, [-np.exp(0.5), np.exp(0.5) / 4], rtol=1e-6)
+
+
 # ---------------------------------------------------------------- quadratic programs
 
 
@@ -368,6 +426,16 @@ def test_a_repeated_active_constraint_is_refused(x64):
     solve = lambda x: implicit.quadratic_program(jnp.eye(2), -x, rows, jnp.ones(2)).primal
     with pytest.raises((ValueError, implicit.RegularityWarning), match="singular"):
         jax.jvp(solve, (jnp.array([3.0, 0.0]),), (jnp.ones(2),))
+
+
+@pytest.mark.parametrize("curvature", [1.0, 30.0, 1000.0])
+def test_a_repeated_weakly_active_constraint_is_refused_at_any_scale(curvature):
+    rows = jnp.array([[1.0, 0.0], [1.0, 0.0]])
+    solve = lambda c: (
+        implicit.quadratic_program(curvature * jnp.eye(2), c, rows, jnp.zeros(2)).primal
+    )
+    with pytest.raises(implicit.RegularityWarning, match="singular"):
+        jax.jvp(solve, (jnp.zeros(2),), (jnp.ones(2),))
 
 
 def test_the_lp_layer_has_the_formal_gradient_of_the_counterexample(x64):

@@ -1,5 +1,7 @@
 """Stationarity: residuals on the ball, least elements, Goldstein certificates, known sets."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,12 @@ from jax.flatten_util import ravel_pytree
 from scipy.optimize import minimize_scalar, nnls
 
 import swjax
-from swjax.nonsmooth.goldstein import _distance_to_normals, _reflect_at_sphere
+from swjax import counterexamples
+from swjax.nonsmooth.goldstein import (
+    GoldsteinCertificate,
+    _distance_to_normals,
+    _reflect_at_sphere,
+)
 from swjax.nonsmooth.min_norm import MinNormPoint
 
 key = jax.random.key
@@ -76,6 +83,21 @@ def test_least_point_survives_extreme_scales():
     assert swjax.min_norm_point(np.zeros((3, 2))).norm == 0
 
 
+def test_least_points_of_single_and_half_precision_do_not_need_double_turned_off(x64):
+    kink = jnp.array([[-1.0, 2.0], [1.0, 2.0], [0.5, 5.0]], jnp.float32)
+    for rows in (kink, kink.astype(jnp.bfloat16)):
+        found = swjax.min_norm_point(rows)
+        assert found.norm.dtype == found.weights.dtype == jnp.float32
+        np.testing.assert_allclose(found.point, [0.0, 2.0], atol=1e-3)
+    u = jnp.zeros(2, jnp.float32)
+    np.testing.assert_allclose(swjax.kkt_residual_of_set(u, kink).norm, 2, rtol=1e-5)
+    # 2 u_2 - |u_1|: the set of slopes at 0 is [-1, 1] x {2}.
+    slope = lambda u: jnp.stack([-jnp.sign(u[0]), jnp.full_like(u[1], 2)])
+    found = swjax.goldstein_certificate(slope, u, 0.1, key(1), num_samples=8)
+    np.testing.assert_allclose(found.upper, 2, rtol=1e-5)
+    np.testing.assert_allclose(swjax.clarke_residual(slope, u, key(1)).upper, 2, rtol=1e-5)
+
+
 def test_least_point_can_be_mapped_over_a_batch(x64):
     batch = np.random.default_rng(7).normal(size=(5, 30, 12)) + 0.5
     together = jax.jit(jax.vmap(swjax.min_norm_point))(batch)
@@ -141,6 +163,18 @@ def test_residual_takes_the_norm_of_the_whole_tree():
     assert swjax.kkt_residual(params, gradient, radius=5.0) == 1
     np.testing.assert_allclose(swjax.kkt_residual(params, gradient, radius=6.0), 26**0.5)
     np.testing.assert_allclose(swjax.kkt_residual(params, gradient), 26**0.5)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+def test_residuals_of_tiny_and_huge_gradients_neither_vanish_nor_overflow(scale):
+    u, g = jnp.array([0.0, 0.0, 2.0]), scale * jnp.array([3.0, 4.0, -1.0])
+    for radius, expected in ((None, 26**0.5), (3.0, 26**0.5), (2.0, 5.0)):
+        np.testing.assert_allclose(swjax.kkt_residual(u, g, radius) / scale, expected, rtol=1e-6)
+    np.testing.assert_allclose(swjax.gradient_mapping(u, g, 0.1) / scale, 26**0.5, rtol=1e-6)
+    # The step ends at scale * (3, 4) and is projected onto the sphere along that line.
+    mapped = swjax.gradient_mapping(0 * u, g.at[2].set(0), 1.0, radius=scale)
+    np.testing.assert_allclose(mapped / scale, 1, rtol=1e-6)
+    assert swjax.kkt_residual(u, g.at[0].set(jnp.inf)) == jnp.inf
 
 
 def test_residual_vanishes_at_the_constrained_minimum_of_the_translation_problem(x64):
@@ -340,6 +374,32 @@ def test_certificate_works_on_trees_and_under_jit():
     found = certify(params, key(8))
     assert found.upper < 1e-4
     assert jax.tree.structure(found.point) == jax.tree.structure(params)
+
+
+def test_certificate_is_refused_where_samples_of_this_precision_fall_on_kinks():
+    # A function equal to u - 1000 whose derivative by autodiff is 0 at u = 1000: the slope is 1.
+    slope = jax.grad(lambda u: counterexamples.spurious_identity(u - 1000.0).sum())
+    arguments = (jnp.array([1000.0]), 1e-3, key(9))
+    certify = functools.partial(swjax.goldstein_certificate, slope, num_samples=50)
+    with pytest.raises(ValueError, match=r"at least 0\.298; take a larger epsilon"):
+        certify(*arguments)
+    traced = jax.jit(lambda *arguments: tuple(certify(*arguments)))(*arguments)
+    refused = GoldsteinCertificate(*traced)
+    assert np.isnan(refused.upper)
+    assert "epsilon is too small" in refused.reading(0.1)
+    np.testing.assert_allclose(certify(jnp.array([1000.0]), 0.3, key(9)).upper, 1, rtol=1e-6)
+    with jax.enable_x64(True):
+        fine = certify(jnp.array([1000.0], float), 1e-3, key(9))
+        np.testing.assert_allclose(fine.upper, 1, rtol=1e-6)
+
+
+def test_certificate_says_that_a_gradient_is_not_a_number():
+    found = swjax.goldstein_certificate(
+        lambda u: u * jnp.nan, jnp.ones(2), 0.1, key(9), num_samples=4, smoothness=1.0
+    )
+    assert np.isnan(found.upper)
+    assert np.isnan(found.lower)
+    assert found.reading(0.1).startswith("no statement: the norm found is not a number. A gradient")
 
 
 def test_certificate_refuses_bad_input():

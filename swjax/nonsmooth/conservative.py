@@ -126,7 +126,9 @@ def path_integral_residual(
 ) -> PathIntegral:
     """The residual f(end) - f(start) - integral of the oracle along a path.
 
-    Works under `jit` and `vmap`, and with any pytree of floating-point parameters.
+    Works under `jit` and `vmap`, and with any pytree of floating-point parameters. Every call
+    traces and compiles `f` and `oracle` anew and keeps nothing for the next; for many polygons of
+    one shape compile once, with `jax.jit(lambda path: path_integral_residual(f, oracle, path))`.
 
     Args:
         f: the loss, parameters to a scalar.
@@ -185,7 +187,8 @@ def circulation(
 ) -> Array:
     """The integral of the oracle around a closed loop: zero if it is a conservative field.
 
-    It needs no loss: useful where the loss itself jumps, as behind a linear-program layer.
+    It needs no loss: useful where the loss itself jumps, as behind a linear-program layer. Like
+    `path_integral_residual` it compiles at every call outside `jit`.
 
     Args:
         oracle: parameters to a pytree of the same shapes.
@@ -233,7 +236,9 @@ def check_conservative(
 ) -> Conservativity:
     """Judge an oracle by its path integrals at several resolutions.
 
-    A host-level function (its verdict is a string): call it outside `jit`. It compiles once.
+    A host-level function (its verdict is a string): call it outside `jit`. Every call traces and
+    compiles `f` and `oracle` once, for all resolutions together, and keeps nothing for the next.
+    One polygon of many segments is cheaper than many paths.
 
     Args:
         f: the loss, parameters to a scalar.

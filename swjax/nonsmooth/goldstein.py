@@ -17,7 +17,9 @@ from jaxtyping import Array, Float, PyTree
 
 from swjax._checks import is_concrete
 from swjax.nonsmooth.min_norm import min_norm_with_normal
-from swjax.nonsmooth.vectors import check_radius, flatten, place_in_ball, safe
+from swjax.nonsmooth.vectors import check_radius, euclidean_norm, flatten, place_in_ball, safe
+
+_LARGEST_CHANCE = 0.01  # that one of the samples lies on a given kink u_i = c
 
 
 class GoldsteinCertificate(NamedTuple):
@@ -43,6 +45,12 @@ class GoldsteinCertificate(NamedTuple):
         it; only a lower bound can refute.
         """
         epsilon, upper, lower = (float(x) for x in (self.epsilon, self.upper, self.lower))
+        if math.isnan(upper):
+            return (
+                "no statement: the norm found is not a number. A gradient is not finite or, if "
+                "the certificate was traced, the parameters lie outside the ball or epsilon is "
+                "too small for their type"
+            )
         if upper <= delta:
             return (
                 f"({epsilon:.3g}, {delta:.3g})-stationary: an element of norm {upper:.3g} was found"
@@ -79,11 +87,18 @@ def goldstein_certificate(
 
         upper = min | sum_i l_i grad F(w_i) + s u |,   l in the simplex, s >= 0,
 
-    with `s = 0` where the sphere is farther than `eps`. The samples have a density, so almost
-    surely `F` is differentiable at all of them and it does not matter what automatic
-    differentiation returns at kinks; `u` itself is left out for that reason.
+    with `s = 0` where the sphere is farther than `eps`. Points drawn with a density are almost
+    surely no kinks, so that it would not matter what automatic differentiation returns there; `u`
+    itself is left out for that reason. In floating point the points lie on a grid, and one of them
+    meets a given kink `u_i = c` with a chance of up to about
 
-    **Reading.** `upper` is a true upper bound for any number of samples: a small value certifies
+        num_samples * sqrt(d) * spacing / (2 eps),   spacing = machine epsilon * max_i |u_i|.
+
+    An `epsilon` for which this exceeds 1 % is refused. If `gradient_fn` rounds to fewer digits the
+    grid is coarser, which cannot be seen from here.
+
+    **Reading.** `upper` is a true upper bound for any number of samples, unless one of them met a
+    kink where automatic differentiation returns no Clarke subgradient: a small value certifies
     stationarity, a large one proves nothing. In `d` dimensions take `2 d` samples or more. If
     `grad F` is `smoothness`-Lipschitz on the `eps`-ball (no kink there), then also
 
@@ -97,7 +112,8 @@ def goldstein_certificate(
             `jax.grad` of the population loss. It must be deterministic: gradients of random
             minibatches would average to zero without any stationarity.
         params: the point `u`, an array or tree of real floating-point arrays.
-        epsilon: radius of the neighborhood, a positive scalar, at most `radius`.
+        epsilon: radius of the neighborhood, a positive scalar, at most `radius` and not too small
+            for the floating-point type (see above).
         key: a JAX random key.
         num_samples: number of gradients evaluated, at least 1.
         radius: radius of the ball around the origin that the parameters are kept in, a positive
@@ -108,10 +124,11 @@ def goldstein_certificate(
 
     Returns:
         `GoldsteinCertificate(upper, lower, epsilon, point)`; `.reading(delta)` puts it in words.
+        The bounds are NaN where a gradient is, and for traced values that would be refused.
 
     Raises:
-        ValueError: if a number is out of range or the parameters lie outside the ball (where
-            values are known).
+        ValueError: if a number is out of range, the parameters lie outside the ball, or `epsilon`
+            is too small for them (where values are known).
         TypeError: if a leaf is not of real floating-point type.
 
     The definition is Goldstein's (1977); sampling gradients to get at it is the idea of Burke,
@@ -140,11 +157,12 @@ def goldstein_certificate(
         radius = check_radius(radius).astype(u.dtype)
         outside, _ = place_in_ball(params, u, radius)
         # Up to rounding the parameters lie in the ball; the reflection needs it exactly.
-        length = jnp.linalg.norm(u)
+        length = euclidean_norm(u)
         u = jnp.where(length > radius, u * (radius / safe(length)), u)
+    refused = outside | _below_resolution(epsilon, u, num_samples)
     samples = _sample_ball(key, num_samples, u, epsilon, radius)
     if radius is not None:
-        near = jnp.linalg.norm(u) >= radius - epsilon
+        near = euclidean_norm(u) >= radius - epsilon
 
     def gradient_at(point: Array) -> Array:
         found, _ = flatten("gradient_fn(params)", gradient_fn(restore(point)))
@@ -156,18 +174,34 @@ def goldstein_certificate(
         return found.astype(u.dtype)
 
     rows = jax.lax.map(gradient_at, samples, batch_size=min(batch_size, num_samples))
-    nearest = min_norm_with_normal(rows, u, near, outside)
+    nearest = min_norm_with_normal(rows, u, near, refused)
     lower = jnp.zeros_like(nearest.norm)
     if smoothness is not None:
         constant = _check_number("smoothness", smoothness, positive=False)
         center = gradient_at(u)
         if radius is None:
-            size = jnp.linalg.norm(center)
+            size = euclidean_norm(center)
         else:
             size = _distance_to_normals(-center, u, radius, epsilon)
         lower = jnp.maximum(size - constant * epsilon, 0)
         lower = jnp.where(jnp.isnan(nearest.norm), jnp.nan, lower)
     return GoldsteinCertificate(nearest.norm, lower, epsilon, restore(nearest.point))
+
+
+def _below_resolution(epsilon: Array, u: Array, num_samples: int) -> Array:
+    """Whether samples of the ball would meet kinks, the numbers being too coarse there."""
+    # A coordinate of a uniform point of the ball has a density of at most sqrt(d) / (2 epsilon).
+    spacing = jnp.finfo(u.dtype).eps * jnp.max(jnp.abs(u))
+    smallest = num_samples * math.sqrt(u.size) * spacing / (2 * _LARGEST_CHANCE)
+    too_small = epsilon < smallest
+    if is_concrete(too_small) and bool(too_small):
+        raise ValueError(
+            f"epsilon = {float(epsilon):.3g} is too small for parameters of size "
+            f"{float(jnp.max(jnp.abs(u))):.3g} in {u.dtype}: samples would fall on kinks. With "
+            f"{num_samples} samples it must be at least {float(smallest):.3g}; take a larger "
+            "epsilon, fewer samples, or double precision."
+        )
+    return too_small
 
 
 @partial(jax.jit, static_argnames="num")
@@ -200,11 +234,11 @@ def _distance_to_normals(vector: Array, u: Array, radius: Array, epsilon: ArrayL
     It is the circular cone around `u` of half-angle `psi` with `cos psi = (r^2 + |u|^2 - eps^2) /
     (2 r |u|)`; where no such `w` exists, the cone is `{0}`.
     """
-    length = jnp.linalg.norm(u)
-    size = jnp.linalg.norm(vector)
+    length = euclidean_norm(u)
+    size = euclidean_norm(vector)
     axis = u / safe(length)
     along = jnp.vdot(vector, axis)
-    across = jnp.linalg.norm(vector - along * axis)
+    across = euclidean_norm(vector - along * axis)
     cosine = (radius**2 + length**2 - epsilon**2) / (2 * radius * safe(length))
     half_angle = jnp.arccos(jnp.clip(cosine, -1, 1))
     beyond = jnp.arctan2(across, along) - half_angle

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from optax.projections import projection_simplex
 
 from swjax._checks import as_real_array, is_concrete, working_dtype
-from swjax.nonsmooth.vectors import safe
+from swjax.nonsmooth.vectors import euclidean_norm, safe
 
 
 class MinNormPoint(NamedTuple):
@@ -102,12 +102,6 @@ def min_norm_point(
     return solve(vectors.astype(dtype), direction.astype(dtype), tolerance, num_steps)
 
 
-def _norm(vector: Array) -> Array:
-    """The Euclidean norm, without overflow or underflow of the squares."""
-    scale = jnp.max(jnp.abs(vector))
-    return scale * jnp.sqrt(jnp.sum((vector / safe(scale)) ** 2))
-
-
 @jax.jit
 def solve(
     vectors: Float[Array, "m d"],
@@ -118,7 +112,7 @@ def solve(
     """`min_norm_point` without checks; a ray of zeros is none."""
     scale = safe(jnp.max(jnp.abs(vectors)))
     rows = vectors / scale
-    length = _norm(ray)
+    length = euclidean_norm(ray)
     outward = ray / safe(length)
     largest = jnp.sqrt(jnp.max(jnp.sum(rows**2, axis=1)))
     # The gradient of |sum l_i v_i|^2 / 2 in l is Lipschitz with the largest eigenvalue of V V^T. On
@@ -135,7 +129,7 @@ def solve(
 
     def gap_of(weights: Array) -> Array:
         point, _ = point_of(weights)
-        norm = _norm(point)
+        norm = euclidean_norm(point)
         return norm - jnp.maximum(jnp.min(dot(rows, point)) / safe(norm), 0)
 
     def unfinished(carry):
@@ -145,7 +139,8 @@ def solve(
     def advance(carry):
         step, weights, ahead, momentum, best, best_gap = carry
         slope = dot(rows, point_of(ahead)[0])
-        new = projection_simplex(ahead - slope / curvature)
+        # With x64 on, the projection of float32 comes in float64.
+        new = projection_simplex(ahead - slope / curvature).astype(rows.dtype)
         # O'Donoghue and Candes (2015): drop the momentum when it points uphill.
         uphill = dot(ahead - new, new - weights) > 0
         momentum = jnp.where(uphill, 1, momentum)
@@ -163,7 +158,7 @@ def solve(
     carry = (jnp.zeros((), jnp.int32), start, start, one, start, gap_of(start))
     steps, _, _, _, weights, _ = jax.lax.while_loop(unfinished, advance, carry)
     point, multiplier = point_of(weights)
-    norm = _norm(point)
+    norm = euclidean_norm(point)
     lower = jnp.clip(jnp.min(dot(rows, point)) / safe(norm), 0, norm)
     multiplier = multiplier * scale / safe(length)
     return MinNormPoint(point * scale, norm * scale, lower * scale, weights, multiplier, steps)

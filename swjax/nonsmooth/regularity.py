@@ -156,11 +156,25 @@ def _jacobians_in_y(residual, solutions, args):
 
 def _distinct(jacobians: np.ndarray, tolerance: float) -> np.ndarray:
     """The Jacobians that differ by more than smooth variation over the radius."""
-    scale = max(np.abs(jacobians).max(), np.finfo(float).tiny)
-    kept = jacobians[:1]
-    for candidate in jacobians[1:]:
-        if np.abs(kept - candidate[None]).max((1, 2)).min() > tolerance * scale:
-            kept = np.concatenate([kept, candidate[None]])
+    return jacobians[_first_of_each(_in_row_units(jacobians), tolerance)]
+
+
+def _in_row_units(jacobians: np.ndarray) -> np.ndarray:
+    """Each row divided by its largest entry over all Jacobians.
+
+    An equation times a number has the same kinks: a row is compared with itself, not with others.
+    """
+    largest = np.abs(jacobians).max((0, 2))
+    return jacobians / np.where(largest > 0, largest, 1)[None, :, None]
+
+
+def _first_of_each(candidates: np.ndarray, tolerance: float) -> list[int]:
+    """Indices of the candidates that differ from all kept before them by more than `tolerance`."""
+    flat = candidates.reshape(len(candidates), -1)
+    kept = [0]
+    for i in range(1, len(flat)):
+        if np.abs(flat[kept] - flat[i][None]).max(1).min() > tolerance:
+            kept.append(i)
     return kept
 
 
@@ -205,14 +219,8 @@ def _judge(jacobians: np.ndarray, tolerance: float) -> Regularity:
 
 def _row_products_agree(jacobians: np.ndarray, tolerance: float) -> bool:
     """Whether all matrices made of one variant of each row have determinants of one sign."""
-    scale = np.abs(jacobians).max()
-    rows = []
-    for i in range(jacobians.shape[1]):
-        variants = [jacobians[0, i]]
-        for row in jacobians[1:, i]:
-            if min(np.abs(row - v).max() for v in variants) > 1e-6 * scale:
-                variants.append(row)
-        rows.append(variants)
+    units = _in_row_units(jacobians)
+    rows = [jacobians[_first_of_each(units[:, i], 1e-6), i] for i in range(units.shape[1])]
     if math.prod(len(v) for v in rows) > _MOST_PRODUCTS:
         return False
     matrices = np.array([np.stack(choice) for choice in itertools.product(*rows)])
@@ -223,6 +231,9 @@ def _row_products_agree(jacobians: np.ndarray, tolerance: float) -> bool:
 
 def _has_positive_certificate(jacobians: np.ndarray) -> bool:
     """Whether some M gives every M B_i a positive definite symmetric part."""
+    # Each unknown in its own unit: multiplying columns by numbers changes no invertibility.
+    largest = np.abs(jacobians).max((0, 1))
+    jacobians = jacobians / np.where(largest > 0, largest, 1)[None, None]
     middle = jacobians.mean(0)
     for candidate in (*jacobians, middle):
         if _relative_smallest(candidate) < 1e-12:

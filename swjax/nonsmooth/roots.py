@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
@@ -217,10 +218,8 @@ def _examine(residual: Callable, solution: PyTree, args: Any, constants: Any) ->
     # The values are known, though a derivative is being traced: compute with them now.
     with jax.ensure_compile_time_eval():
         solution, args, constants = jax.tree.map(as_known_array, (solution, args, constants))
-        _check_solves(jax.jit(residual)(solution, *args, *constants), solution)
+        value = jax.jit(residual)(solution, *args, *constants)
         report = check_regularity(residual, solution, *args, *constants)
-    if report.verdict == "regular":
-        return
     if report.verdict == "singular" and report.weights is not None and report.weights[0] == 1:
         raise ValueError(
             f"implicit_root: {report.reason} (smallest relative singular value "
@@ -228,18 +227,25 @@ def _examine(residual: Callable, solution: PyTree, args: Any, constants: Any) ->
             "as a differentiable function of its arguments here. Reformulate the equation, or "
             "move away from this point."
         )
+    _check_solves(value, solution, report.jacobians[0])
+    if report.verdict == "regular":
+        return
     _warn(
         f"at this solution the condition of the implicit function theorem is {report}. The "
         "derivative returned need not be an element of a conservative Jacobian."
     )
 
 
-def _check_solves(value: PyTree, solution: PyTree) -> None:
-    largest = lambda tree: max(float(abs(v).max(initial=0)) for v in jax.tree.leaves(tree))
+def _check_solves(value: PyTree, solution: PyTree, jacobian: np.ndarray) -> None:
+    """Warn if a Newton step leads away: the residual alone has the scale of the equation."""
+    flat = lambda tree: np.asarray(ravel_pytree(tree)[0], np.float64)
+    largest = lambda vector: float(np.abs(vector).max(initial=0))
     eps = max(float(jnp.finfo(v.dtype).eps) for v in jax.tree.leaves(solution))
-    error = largest(value)
-    if not error <= 100 * eps**0.5 * (1 + largest(solution)):
+    residual = flat(value)
+    distance = largest(np.linalg.pinv(jacobian) @ residual)
+    if not distance <= 100 * eps**0.5 * (1 + largest(flat(solution))):
         _warn(
-            f"the solver's answer leaves a residual of {error:.2g}: it is not a solution, and its "
-            "derivative is that of another equation. Tighten the solver's tolerance."
+            f"the solver's answer leaves a residual of {largest(residual):.2g}, about "
+            f"{distance:.2g} from a solution: its derivative is that of another equation. "
+            "Tighten the solver's tolerance."
         )

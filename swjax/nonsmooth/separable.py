@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Num
 
 from swjax.nonsmooth.roots import implicit_root
 
@@ -32,9 +32,9 @@ def soft_threshold(z: ArrayLike, threshold: ArrayLike) -> Array:
 
 
 def lasso(
-    design: Float[Array, "n p"],
-    response: Float[Array, " n"],
-    log_penalty: Float[Array, ""] | Float[Array, " p"] | float,
+    design: Num[Array, "n p"],
+    response: Num[Array, " n"],
+    log_penalty: Num[Array, ""] | Num[Array, " p"] | float,
     *,
     max_sweeps: int = 10_000,
     check: bool = True,
@@ -43,7 +43,9 @@ def lasso(
 
     Differentiable in all three arguments, through the fixed-point equation
 
-        b = S(b - t design^T (design b - response)),   S the soft threshold at t exp(log_penalty).
+        b = S(b - t design^T (design b - response)),   S the soft threshold at t exp(log_penalty),
+
+    with t_j = 1 / |design_j|^2 for column j.
 
     The condition of the implicit function theorem holds where the columns of the equicorrelation
     set (the coordinates whose correlation with the residual equals the penalty) are linearly
@@ -75,14 +77,17 @@ def lasso(
         >>> [round(float(v), 3) for v in b]
         [2.0, 0.0, -1.0]
     """
-    log_penalty = jnp.asarray(log_penalty, design.dtype)
+    dtype = jnp.result_type(design, response, float)  # integers become floats
+    design, response, log_penalty = (jnp.asarray(v, dtype) for v in (design, response, log_penalty))
     solve = partial(_solve_lasso, max_sweeps)
     return implicit_root(_lasso_residual, solve, check=check)(design, response, log_penalty)
 
 
 def _lasso_residual(b, design, response, log_penalty):
-    # Any step t gives the same solutions; one over the trace keeps the equation well scaled.
-    step = 1 / jnp.maximum(jax.lax.stop_gradient((design**2).sum()), 1e-30)
+    # Any steps t_j > 0 give the same solutions; these make every equation change at rate 1 in b_j,
+    # whatever the scale of its column.
+    curvature = jax.lax.stop_gradient((design**2).sum(0))
+    step = 1 / jnp.where(curvature > 0, curvature, 1)
     forward = b - step * (design.T @ (design @ b - response))
     return b - soft_threshold(forward, step * jnp.exp(log_penalty))
 
@@ -101,8 +106,8 @@ def _solve_lasso(max_sweeps, design, response, log_penalty):
 
 
 def lasso_path(
-    design: Float[Array, "n p"],
-    response: Float[Array, " n"],
+    design: Num[Array, "n p"],
+    response: Num[Array, " n"],
     log_penalties: Float[Array, " k"],
     *,
     max_sweeps: int = 10_000,

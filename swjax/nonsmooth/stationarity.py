@@ -22,6 +22,7 @@ from swjax._trees import check_floating_leaves
 from swjax.nonsmooth.min_norm import MinNormPoint, min_norm_point, min_norm_with_normal
 from swjax.nonsmooth.vectors import (
     check_radius,
+    euclidean_norm,
     flatten,
     flatten_rows,
     place_in_ball,
@@ -70,12 +71,12 @@ def kkt_residual(
     u, _ = flatten("params", params)
     g, _ = flatten("gradient", gradient)
     if radius is None:
-        return jnp.linalg.norm(g)
+        return euclidean_norm(g)
     radius = check_radius(radius)
     outside, on_sphere = place_in_ball(params, u, radius)
-    outward = u / safe(jnp.linalg.norm(u))
+    outward = u / safe(euclidean_norm(u))
     pressed = jnp.minimum(jnp.vdot(g, outward), 0)
-    residual = jnp.linalg.norm(jnp.where(on_sphere, g - pressed * outward, g))
+    residual = euclidean_norm(jnp.where(on_sphere, g - pressed * outward, g))
     return jnp.where(outside, jnp.nan, residual)
 
 
@@ -157,14 +158,14 @@ def gradient_mapping(
     u, _ = flatten("params", params)
     g, _ = flatten("gradient", gradient)
     if radius is None:
-        return jnp.linalg.norm(g)
+        return euclidean_norm(g)
     radius = check_radius(radius)
     outside, _ = place_in_ball(params, u, radius)
     moved = u - step_size * g
-    size = jnp.linalg.norm(moved)
+    size = euclidean_norm(moved)
     # Where the step stays inside, the mapping is g itself: no rounding of u - (u - t g).
     step = jnp.where(size > radius, (u - moved * (radius / safe(size))) / step_size, g)
-    return jnp.where(outside, jnp.nan, jnp.linalg.norm(step))
+    return jnp.where(outside, jnp.nan, euclidean_norm(step))
 
 
 def distance_to_points(params: PyTree, points: PyTree) -> Float[Array, "..."]:

@@ -45,7 +45,7 @@ def place_in_ball(params: PyTree, u: Array, radius: Array) -> tuple[Array, Array
     """Whether the vector lies outside the ball, and whether on its sphere, up to rounding."""
     types = [jnp.finfo(jnp.result_type(leaf)) for leaf in jax.tree.leaves(params)]
     width = _SPHERE_WIDTH * max(float(info.eps) for info in types)
-    length = jnp.linalg.norm(u)
+    length = euclidean_norm(u)
     outside, on_sphere = length > radius * (1 + width), length >= radius * (1 - width)
     if is_concrete(outside) and bool(outside):
         raise ValueError(
@@ -63,6 +63,13 @@ def check_radius(radius: ArrayLike) -> Array:
     if is_concrete(radius) and not np.asarray(radius) > 0:
         raise ValueError(f"radius must be positive, got {radius}; pass None for no ball.")
     return jnp.asarray(radius)
+
+
+def euclidean_norm(vector: Array) -> Array:
+    """The Euclidean norm of one vector, without overflow or underflow of the squares."""
+    largest = jnp.max(jnp.abs(vector))
+    scale = jnp.where(largest < jnp.inf, safe(largest), 1)
+    return scale * jnp.sqrt(jnp.sum((vector / scale) ** 2))
 
 
 def safe(length: Array) -> Array:
