@@ -53,7 +53,7 @@ class Value:
         numerical: what rests on a numerical examination of an activation, besides proofs: its
             "kind", its "bounds".
         reasons: what made the kinds worse than piecewise smooth.
-        token: a number that tells arrays apart; what is found out about one later keeps it.
+        token: a number that tells arrays apart: `with_` keeps it, every other array has its own.
         reduced: the array of which it is a maximum or sum, see `softmax.Reduced`.
         shifted: the array, less its maximum over some axes, that it is.
         exponential_of: the array whose exponential it is.
@@ -106,7 +106,10 @@ class Value:
         return self.positive or self.low > 0
 
     def with_(self, **changes: Any) -> "Value":
-        """The same with some attributes changed."""
+        """The same array, of which something else is known: it keeps its token and its origins.
+
+        Another array, even one of the same entries, is not the same: build a new value for it.
+        """
         return dataclasses.replace(self, **changes)
 
 
@@ -179,13 +182,18 @@ def rearranged(shape: tuple[int, ...], value: Value) -> Value:
     return linear(shape, value, 1.0, **known)
 
 
-def repeated(shape: tuple[int, ...], value: Value, times_each: float | int) -> Value:
-    """The same entries, each up to `times_each` times."""
+def broadcast(shape: tuple[int, ...], value: Value) -> Value:
+    """The array repeated along axes: the array itself where that changes nothing."""
     if value.shape == shape:
         return value
-    known = {"low": value.low, "high": value.high, "positive": value.positive}
     if math.prod(shape) == value.size:
         return rearranged(shape, value)
+    return repeated(shape, value, math.prod(shape) / max(value.size, 1))
+
+
+def repeated(shape: tuple[int, ...], value: Value, times_each: float | int) -> Value:
+    """Another array of the same entries, each up to `times_each` times, or never."""
+    known = {"low": value.low, "high": value.high, "positive": value.positive}
     return linear(shape, value, math.sqrt(max(times_each, 1.0)), **known)
 
 
@@ -198,8 +206,8 @@ def joined(shape: tuple[int, ...], parts: Sequence[Value]) -> Value:
         shape,
         parts,
         Kind.SMOOTH,
-        low=min(v.low for v in parts),
-        high=max(v.high for v in parts),
+        low=min((v.low for v in parts), default=0.0),
+        high=max((v.high for v in parts), default=0.0),
         positive=all(v.is_positive for v in parts),
         entries=_union([v.entries for v in parts]),
         squares=_union([v.squares for v in parts]),

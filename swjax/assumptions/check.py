@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from swjax._trees import dtype_of, is_kind
 from swjax.assumptions.bounds import Kind, Value
 from swjax.assumptions.comparisons import Comparison, compare
 from swjax.assumptions.evidence import Evidence, sample_evidence, sample_jump
 from swjax.assumptions.inspection import read, read_at, vanishes
-from swjax.assumptions.program import Program, trace
+from swjax.assumptions.program import Program, is_real, trace
 from swjax.assumptions.report import Report
 from swjax.assumptions.verdicts import Behavior, Facts, all_assumptions, both_theorems
 
@@ -49,7 +50,7 @@ def check(
     how each array depends on the parameters and on the point, and bounds of values, Lipschitz
     constants and second derivatives. An operation without a rule leads to "unknown", never to a
     guess. Activations that choose between branches are examined numerically, as functions of one
-    variable, up to 1000 in size.
+    variable, up to 1000 in size; if they switch or have poles beyond, the answer is "unknown".
 
     What the program for one point cannot show is tried at a few fixed parameters and points:
     whether points of a batch influence each other (then there is no T, and the assumptions about
@@ -65,7 +66,8 @@ def check(
 
     Args:
         model: a Flax module, or a pure function `apply(params, x)` from `(n, d_x)` to `(n, d_y)`.
-        params: parameters of the generator, a pytree.
+        params: parameters of the generator, a pytree. SGD moves its leaves that hold real numbers;
+            integers, truth values and random keys stay as they are.
         source: law of the latent points, with `.dim`, `.radius`, `.is_discrete` and `.sample`.
         target: law of the data, likewise.
         radius: radius of the ball that the parameters are projected on, a float; `None` if there
@@ -81,9 +83,11 @@ def check(
         one (a sufficient condition; useful only for small problems).
 
     Raises:
-        ValueError: if the radius is not positive or excludes `params`, `p < 1`, the generator
-            cannot map a single point, or its output has another dimension than the target.
-        TypeError: if the model is neither a function nor has a function `apply`.
+        ValueError: if the radius is not positive or excludes `params`, `p < 1`, no leaf of `params`
+            holds real numbers, the generator cannot map a single point, or its output has another
+            dimension than the target.
+        TypeError: if the model is neither a function nor has a function `apply`, or a leaf of
+            `params` holds complex numbers.
 
     >>> import jax
     >>> import swjax
@@ -99,6 +103,7 @@ def check(
         raise TypeError(f"model must be a function (params, x) -> y or have one, got {model!r}.")
     if not p >= 1:
         raise ValueError(f"The order p must be at least 1, got {p}.")
+    _check_params(params)
     norm = _norm(params)
     if radius is not None and not (radius > 0 and norm <= radius * (1 + 1e-5)):
         raise ValueError(
@@ -124,8 +129,23 @@ def check(
     )
 
 
+def _check_params(params: PyTree) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if is_kind(dtype_of(leaf), jnp.complexfloating):
+            raise TypeError(
+                f"params{jax.tree_util.keystr(path)} has dtype {dtype_of(leaf)}; the theorems are "
+                "about real parameters. Keep the real and the imaginary part in two arrays."
+            )
+    if not any(np.size(leaf) for leaf in jax.tree.leaves(params) if is_real(leaf)):
+        raise ValueError(
+            "No leaf of params holds real numbers, so there is nothing that SGD could move; at "
+            "least one floating-point array is expected. Convert integers with .astype(float)."
+        )
+
+
 def _norm(params: PyTree) -> float:
-    leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(params)]
+    real = filter(is_real, jax.tree.leaves(params))
+    leaves = [np.asarray(leaf, np.float64) for leaf in real]
     return math.sqrt(sum(float(np.sum(leaf**2)) for leaf in leaves))
 
 
@@ -206,7 +226,7 @@ def _vanishing_norm(program: Program, reach: float) -> float:
 def _numbers(
     program: Program, facts: Facts, evidence: Evidence | None, target: Any, behavior: Behavior
 ) -> dict[str, float]:
-    num = sum(leaf.size for leaf in program.leaves if jnp.issubdtype(leaf.dtype, jnp.floating))
+    num = sum(leaf.size for leaf in program.leaves if is_real(leaf))
     numbers = {
         "num_params": num,
         "params_norm": _norm(program.leaves),

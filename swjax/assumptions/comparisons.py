@@ -14,7 +14,7 @@ from jax.extend.core import jaxpr_as_fun
 from jaxtyping import Array, PyTree
 
 from swjax.assumptions.operations import operations_alone
-from swjax.assumptions.program import trace
+from swjax.assumptions.program import is_real, trace, with_real
 
 _NUM_POINTS = 8
 # Random parameters have these shares of the radius as norm; the first are added to those given.
@@ -69,23 +69,18 @@ def _around(params: PyTree, radius: float) -> list[PyTree]:
     """Parameters in fixed random directions; arrays that do not hold real numbers stay."""
     rng = np.random.default_rng(0)
     leaves, structure = jax.tree.flatten(params)
+    real = [leaf for leaf in leaves if is_real(leaf)]
     found = []
     for k, share in enumerate(_SHARES):
-        moves = [rng.normal(size=np.shape(leaf)) if _is_real(leaf) else 0.0 for leaf in leaves]
+        moves = [rng.normal(size=np.shape(leaf)) for leaf in real]
         length = np.sqrt(sum(np.sum(np.square(move)) for move in moves)) or 1.0
         near = 1.0 if k == 0 else 0.0
         moved = [
             jnp.asarray(near * leaf + share * radius / length * move, jnp.result_type(leaf))
-            if _is_real(leaf)
-            else leaf
-            for leaf, move in zip(leaves, moves, strict=True)
+            for leaf, move in zip(real, moves, strict=True)
         ]
-        found.append(jax.tree.unflatten(structure, moved))
+        found.append(jax.tree.unflatten(structure, with_real(leaves, moved)))
     return found
-
-
-def _is_real(leaf: Any) -> bool:
-    return bool(jnp.issubdtype(jnp.result_type(leaf), jnp.floating))
 
 
 def _batch_difference(apply: Callable[..., Array], tried: Sequence[PyTree], points: Array) -> float:
@@ -143,12 +138,10 @@ def _slopes(
     function: Callable[..., Sequence[Array]], leaves: list[Array], points: Array, weights: Array
 ) -> list[Array]:
     """The derivative of a weighted sum of the outputs, in each array of parameters, by point."""
-    moving = [leaf for leaf in leaves if _is_real(leaf)]
+    moving = [leaf for leaf in leaves if is_real(leaf)]
 
     def total(moving: list[Array], x: Array, weight: Array) -> Array:
-        left = iter(moving)
-        inputs = [next(left) if _is_real(leaf) else leaf for leaf in leaves]
-        return jnp.sum(weight * function(*inputs, x[None])[0])
+        return jnp.sum(weight * function(*with_real(leaves, moving), x[None])[0])
 
     return jax.lax.map(lambda pair: jax.grad(total)(moving, *pair), (points, weights))
 

@@ -9,6 +9,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
+from swjax.assumptions.program import is_real, with_real
+
 # Rows of the second derivative and outputs looked at: as many as keep their product with the number
 # of parameters below the limit. Above the width, they are taken one after the other.
 _MOST_ROWS, _MOST_OUTPUTS, _MOST_COLUMNS = 8, 16, 256
@@ -57,7 +59,7 @@ def sample_evidence(
         num_samples: number of pairs of parameters and points.
     """
     u_key, x_key, row_key, move_key = jax.random.split(key, 4)
-    center, restore = ravel_pytree(params)
+    center, restore = _as_vector(params)
     dim = center.size
     directions = jax.random.normal(u_key, (num_samples, dim), center.dtype)
     lengths = jax.random.uniform(jax.random.fold_in(u_key, 1), (num_samples, 1)) ** (1 / dim)
@@ -120,6 +122,13 @@ def sample_evidence(
     )
 
 
+def _as_vector(params: PyTree) -> tuple[Array, Callable[[Array], PyTree]]:
+    """The real numbers among the parameters as a vector, and back: all other leaves stay."""
+    leaves, structure = jax.tree.flatten(params)
+    center, unravel = ravel_pytree([leaf for leaf in leaves if is_real(leaf)])
+    return center, lambda u: jax.tree.unflatten(structure, with_real(leaves, unravel(u)))
+
+
 def sample_jump(
     key: Array, apply: Callable[..., Array], params: PyTree, source: Any, radius: float
 ) -> float:
@@ -128,7 +137,7 @@ def sample_jump(
     On each segment the largest step between neighbors is halved until the two ends are as close as
     the floating-point type allows; a jump is what does not shrink.
     """
-    center, restore = ravel_pytree(params)
+    center, restore = _as_vector(params)
     u_key, x_key = jax.random.split(key)
     ends = jax.random.normal(u_key, (2, 32, center.size), center.dtype)
     ends = radius * ends / jnp.linalg.norm(ends, axis=2, keepdims=True)

@@ -15,17 +15,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal
 
-from swjax.assumptions.activations import FARTHEST, examine, jumps_between_roots
+from swjax._trees import dtype_of, is_kind
 from swjax.assumptions.bounds import (
-    Kind,
     Value,
+    broadcast,
     joined,
     of_constant,
     rearranged,
-    repeated,
     unknown,
 )
-from swjax.assumptions.expressions import ELEMENTWISE, Expression, evaluate_known
+from swjax.assumptions.examination import examined
+from swjax.assumptions.expressions import ELEMENTWISE, LOGIC, Expression, evaluate_known
 from swjax.assumptions.program import CALLS, Program
 from swjax.assumptions.rules import IDENTITIES, RULES, elementwise
 from swjax.assumptions.softmax import recognized, remember
@@ -115,17 +115,21 @@ class _Reader:
         shapes = [v.aval.shape for v in equation.outvars]
         if name in CALLS and CALLS[name] in params:
             return self._call(params[CALLS[name]], parts)
+        reason = None if _are_known(parts) else _beyond_the_rules(equation)
+        if reason is not None:
+            return [unknown(shape, [self._settled(v) for v in parts], reason) for shape in shapes]
         if name in ("scan", "while", "cond"):
             return getattr(self, f"_{name}")(params, parts, shapes)
-        if name in IDENTITIES and parts[0].constant is None and not _makes_integers(equation):
+        converts_to = _whole_numbers_made(equation)
+        if name in IDENTITIES and parts[0].constant is None and converts_to is None:
             return [parts[0]]
         if name == "convert_element_type" and _is_number(parts[0].constant):
             dtype = equation.params["new_dtype"]
             return [of_constant(np.asarray(parts[0].constant).astype(dtype))]
-        if parts and all(v.constant is not None for v in parts) or name == "iota":
+        if _are_known(parts) or name == "iota":
             return self._evaluate(equation, parts)
-        if name in IDENTITIES:
-            return [RULES["round"]([self._settled(parts[0])], {}, shapes[0])]
+        if converts_to is not None:
+            return [self._converted(parts[0], converts_to)]
         if name == "clamp":
             low, value, high = (self._broadcast(v, shapes[0]) for v in parts)
             return [self._elementwise("min", [self._elementwise("max", [value, low]), high])]
@@ -166,6 +170,15 @@ class _Reader:
 
     # --- elementwise operations -----------------------------------------------------------------
 
+    def _converted(self, value: Value, dtype: np.dtype) -> Value:
+        """The value as truth values or as integers of some type."""
+        if is_kind(dtype, jnp.bool_):
+            return self._elementwise("ne", [value, of_constant(np.zeros(value.shape))])
+        value = RULES["round"]([self._settled(value)], {}, value.shape)
+        limits = jnp.iinfo(dtype)
+        fits = limits.min <= value.low and value.high <= limits.max
+        return value if fits else value.with_(low=-math.inf, high=math.inf, norm=math.inf)
+
     def _spelled(self, name: str, parts: list[Value], params: dict[str, Any]) -> Value:
         """An elementwise primitive, with the exponent of a power taken from where JAX keeps it."""
         parameter = float(params.get("y", 0))
@@ -176,6 +189,8 @@ class _Reader:
                     parts[0].shape, [*parts, exponent], "a power with a varying exponent"
                 )
             parameter = exponent.low
+            if not math.isfinite(parameter):
+                return unknown(parts[0].shape, parts, "a power with an infinite exponent")
             if parameter == int(parameter):
                 name = "integer_pow"
         return self._elementwise(name, parts, parameter)
@@ -201,7 +216,7 @@ class _Reader:
             return value
         if value.constant is not None:
             return of_constant(np.broadcast_to(np.asarray(value.constant), shape))
-        return repeated(shape, self._settled(value), math.prod(shape) / max(value.size, 1))
+        return broadcast(shape, self._settled(value))
 
     def _rooted(self, value: Value) -> Value:
         """The value with an expression: a new variable if it was not made elementwise."""
@@ -223,27 +238,7 @@ class _Reader:
         if not self._examines:
             return value
         roots = {number: self._roots[number] for number in expression.roots}
-        jumping = max(value.kind_u, value.kind_x) >= Kind.JUMPING
-        if jumping and any(max(r.kind_u, r.kind_x) >= Kind.JUMPING for r in roots.values()):
-            return value
-        if len(roots) == 1:
-            ((number, root),) = roots.items()
-            times_used = sum(n.arguments.count(m) for n in expression.nodes for m in _roots_in(n))
-            if jumping or times_used > 1:
-                return _examined(value, expression, root)
-        elif jumping and max(value.kind_u, value.kind_x) < Kind.UNKNOWN:
-            found = jumps_between_roots(
-                expression, {number: (r.low, r.high) for number, r in roots.items()}
-            )
-            if found is None:
-                return _as_kind(value, Kind.UNKNOWN, value.reasons)
-            if not found:
-                reasons = frozenset().union(*(r.reasons for r in roots.values()))
-                worst = lambda name: max(getattr(r, name) for r in roots.values())
-                return _as_kind(
-                    value, max(worst("kind_u"), worst("kind_x"), Kind.KINKED), reasons, {"kind"}
-                )
-        return value
+        return examined(value, expression, roots)
 
     def _bounded_norm(self, value: Value) -> Value:
         """Use the bounds of the norm of all parameters, where a number is their sum of squares."""
@@ -303,19 +298,39 @@ class _Reader:
         return [unknown(shape, settled, "a branch that depends on the input") for shape in shapes]
 
 
-def _makes_integers(equation: Any) -> bool:
-    to = equation.outvars[0].aval.dtype
-    return equation.primitive.name == "convert_element_type" and jnp.issubdtype(to, jnp.integer)
+def _are_known(parts: Sequence[Value]) -> bool:
+    return bool(parts) and all(v.constant is not None for v in parts)
+
+
+def _beyond_the_rules(equation: Any) -> str | None:
+    """Why the rules for real numbers say nothing about an operation, where they do not."""
+    name, made = equation.primitive.name, _dtypes(equation.outvars)
+    if any(is_kind(dtype, jnp.complexfloating) for dtype in _dtypes(equation.invars) + made):
+        return "complex numbers"
+    if any(is_kind(dtype, jnp.integer) for dtype in made):
+        if name in LOGIC:
+            return "an operation on the bits of integers"
+        if name == "div":
+            return "a division of integers"
+    return None
+
+
+def _dtypes(variables: Sequence[Any]) -> list[Any]:
+    return [dtype_of(v.aval) for v in variables]
+
+
+def _whole_numbers_made(equation: Any) -> np.dtype | None:
+    """The type of integers or truth values that an operation converts to, if it does."""
+    if equation.primitive.name != "convert_element_type":
+        return None
+    (to,) = _dtypes(equation.outvars)
+    return to if is_kind(to, jnp.bool_) or is_kind(to, jnp.integer) else None
 
 
 def _is_number(constant: Any) -> bool:
     if constant is None or jnp.issubdtype(jnp.result_type(constant), jax.dtypes.extended):
         return False
     return np.asarray(constant).dtype.kind in "biuf"
-
-
-def _roots_in(node: Expression) -> list[Expression]:
-    return [e for e in set(node.arguments) if e.operation == "root"]
 
 
 def _expression_of(value: Value) -> Expression:
@@ -328,47 +343,3 @@ def _entry(value: Value, step: int) -> Value:
     if value.constant is not None:
         return of_constant(np.asarray(value.constant)[step])
     return rearranged(value.shape[1:], value).with_(entries=None, squares=None)
-
-
-def _as_kind(
-    value: Value, kind: Kind, reasons: frozenset[str], numerical: set[str] | None = None
-) -> Value:
-    return value.with_(
-        kind_u=kind if value.uses_u else Kind.SMOOTH,
-        kind_x=kind if value.uses_x else Kind.SMOOTH,
-        reasons=reasons,
-        numerical=value.numerical | (numerical or set()),
-    )
-
-
-def _examined(value: Value, expression: Expression, root: Value) -> Value:
-    """The value, made of one array by an expression, with what the examination of it adds."""
-    shape = examine(expression, root.low, root.high)
-    proven = max(value.kind_u, value.kind_x) < Kind.JUMPING
-    if not shape.resolved:
-        reason = "an activation whose values or derivatives could not be followed"
-        return value if proven else _as_kind(value, Kind.UNKNOWN, value.reasons | {reason})
-    if shape.jumps:
-        places = ", ".join(f"{place:.4g}" for place in shape.jumps[:3])
-        reasons = root.reasons | {f"an activation that jumps at {places}"}
-        return _as_kind(value, Kind.JUMPING, reasons)
-    own = Kind.KINKED if shape.kinks else Kind.SMOOTH
-    if not proven or own < max(value.kind_u, value.kind_x):
-        value = value.with_(
-            kind_u=max(root.kind_u, own) if value.uses_u else Kind.SMOOTH,
-            kind_x=max(root.kind_x, own) if value.uses_x else Kind.SMOOTH,
-            numerical=value.numerical | {"kind"},
-            reasons=root.reasons,
-        )
-    if not root.largest < FARTHEST:
-        return value
-    size = math.sqrt(value.size)
-    return value.with_(
-        low=max(value.low, shape.low),
-        high=min(value.high, shape.high),
-        norm=min(value.norm, size * max(abs(shape.low), abs(shape.high))),
-        du=min(value.du, shape.slope * root.du),
-        dx=min(value.dx, shape.slope * root.dx),
-        duu=min(value.duu, shape.slope * root.duu + shape.curvature * root.du**2),
-        numerical=value.numerical | {"bounds"},
-    )

@@ -1,12 +1,14 @@
 """Tracing a generator into the program that JAX would run for one latent point."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr
 from jaxtyping import Array, PyTree
+
+from swjax._trees import dtype_of, is_kind
 
 # Primitives that call another program, and the parameter that holds it.
 CALLS = {
@@ -52,6 +54,17 @@ def trace(apply: Callable[..., Array], params: PyTree, dim: int) -> Program:
         point.shape,
         own_derivatives_in(operations_in(closed.jaxpr)),
     )
+
+
+def is_real(leaf: Any) -> bool:
+    """Whether a leaf of the parameters holds real numbers, which SGD moves; it keeps the others."""
+    return is_kind(dtype_of(leaf), jnp.floating)
+
+
+def with_real(leaves: Sequence[Any], moved: Sequence[Any]) -> list[Any]:
+    """The leaves, with others in the places of those that hold real numbers."""
+    left = iter(moved)
+    return [next(left) if is_real(leaf) else leaf for leaf in leaves]
 
 
 def own_derivatives_in(operations: set[str]) -> frozenset[str]:

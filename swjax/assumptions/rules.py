@@ -5,12 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jax.lax import GatherScatterMode
 
 from swjax.assumptions.bounds import (
     Kind,
     Value,
     added,
+    broadcast,
     chosen,
     combined,
     composed,
@@ -20,11 +20,11 @@ from swjax.assumptions.bounds import (
     multiplied,
     of_constant,
     rearranged,
-    repeated,
     unknown,
 )
 from swjax.assumptions.elementwise import SMOOTH, integer_power, real_power
 from swjax.assumptions.expressions import COMPARISONS
+from swjax.assumptions.lookups import gathered
 
 Shape = tuple[int, ...]
 
@@ -122,11 +122,10 @@ def _comparison(name: str, p: Value, q: Value) -> Value:
     return _step([p, q], 0.0, 1.0)
 
 
-def _step(parts: list[Value], low: float, high: float) -> Value:
-    """Piecewise constant."""
-    return combined(
-        parts[0].shape, parts, Kind.JUMPING, low=low, high=high, du=0.0, dx=0.0, duu=0.0
-    )
+def _step(parts: list[Value], low: float, high: float, shape: Shape | None = None) -> Value:
+    """Piecewise constant, of the shape of the first operand unless another is given."""
+    shape = parts[0].shape if shape is None else shape
+    return combined(shape, parts, Kind.JUMPING, low=low, high=high, du=0.0, dx=0.0, duu=0.0)
 
 
 def _logic(name: str, parts: list[Value]) -> Value:
@@ -186,7 +185,7 @@ def _rearrange(parts: list[Value], params: dict, shape: Shape) -> Value:
 
 @_rule("broadcast_in_dim", "broadcast", "tile")
 def _repeat(parts: list[Value], params: dict, shape: Shape) -> Value:
-    return repeated(shape, parts[0], math.prod(shape) / max(parts[0].size, 1))
+    return broadcast(shape, parts[0])
 
 
 @_rule("concatenate")
@@ -196,8 +195,20 @@ def _concatenate(parts: list[Value], params: dict, shape: Shape) -> Value:
 
 @_rule("pad")
 def _pad(parts: list[Value], params: dict, shape: Shape) -> Value:
-    rest = math.prod(shape) - parts[0].size
-    return joined(shape, [parts[0], repeated((max(rest, 0),), parts[1], rest)])
+    value, padding = parts
+    kept = tuple(
+        _count_within(low + (1 + between) * np.arange(old), new)
+        for (low, _, between), old, new in zip(
+            params["padding_config"], value.shape, shape, strict=True
+        )
+    )
+    rest = math.prod(shape) - math.prod(kept)
+    inside = rearranged(kept, value)
+    return joined(shape, [inside, broadcast((rest,), padding)] if rest else [inside])
+
+
+def _count_within(places: np.ndarray, size: int) -> int:
+    return int(np.count_nonzero((places >= 0) & (places < size)))
 
 
 @_rule("dynamic_slice")
@@ -212,26 +223,24 @@ def _dynamic_update(parts: list[Value], params: dict, shape: Shape) -> Value:
 
 @_rule("gather")
 def _gather(parts: list[Value], params: dict, shape: Shape) -> Value:
-    taken = math.prod(shape) / max(math.prod(params["slice_sizes"]), 1)
-    value = repeated(shape, parts[0].with_(entries=None, squares=None), taken)
-    if parts[1].constant is None and params["mode"] == GatherScatterMode.FILL_OR_DROP:
-        # An index out of range gives a fill value (NaN apart, which is no value): zero.
-        low, high = min(value.low, 0.0), max(value.high, 0.0)
-        value = value.with_(low=low, high=high, positive=False)
-    return _indexed(value, parts[1:])
+    table, indices = parts
+    return _indexed(gathered(shape, table, indices, params), [indices])
 
 
 def _indexed(value: Value, indices: list[Value]) -> Value:
     """A lookup: as good as the table in what the indices do not depend on, a jump in the rest."""
     uses_u, uses_x = (any(getattr(i, name) for i in indices) for name in ("uses_u", "uses_x"))
-    reasons = value.reasons | (
-        frozenset(["an index computed from the input"]) if uses_u or uses_x else frozenset()
-    )
+    parts = [value, *indices]
+    reasons = frozenset().union(*(v.reasons for v in parts))
+    if uses_u or uses_x:
+        reasons |= {"an index computed from the input"}
+    jumping = lambda name: max([Kind.JUMPING, *(getattr(v, name) for v in parts)])
     return value.with_(
         uses_u=value.uses_u or uses_u,
         uses_x=value.uses_x or uses_x,
-        kind_u=max(value.kind_u, Kind.JUMPING) if uses_u else value.kind_u,
-        kind_x=max(value.kind_x, Kind.JUMPING) if uses_x else value.kind_x,
+        kind_u=jumping("kind_u") if uses_u else value.kind_u,
+        kind_x=jumping("kind_x") if uses_x else value.kind_x,
+        numerical=frozenset().union(*(v.numerical for v in parts)),
         reasons=reasons,
         entries=None,
         squares=None,
@@ -264,14 +273,24 @@ def _window_sum(parts: list[Value], params: dict, shape: Shape) -> Value:
     return linear(shape, value, count, positive=value.is_positive and "axis" in params)
 
 
-@_rule("reduce_max", "reduce_min", "cummax", "cummin")
+@_rule("reduce_max", "reduce_min")
 def _reduce_extreme(parts: list[Value], params: dict, shape: Shape) -> Value:
     value = parts[0]
     if value.size == math.prod(shape):
         return rearranged(shape, value)
-    factor = 1.0 if "axes" in params else math.sqrt(value.shape[params["axis"]])
     known = {"low": value.low, "high": value.high, "positive": value.positive}
-    return linear(shape, value, factor, Kind.KINKED, **known)
+    return linear(shape, value, 1.0, Kind.KINKED, **known)
+
+
+@_rule("cummax", "cummin")
+def _running_extreme(parts: list[Value], params: dict, shape: Shape) -> Value:
+    # An entry can win at every place along the axis.
+    value = parts[0]
+    count = value.shape[params["axis"]]
+    if count <= 1:
+        return rearranged(shape, value)
+    known = {"low": value.low, "high": value.high, "positive": value.positive}
+    return linear(shape, value, math.sqrt(count), Kind.KINKED, **known)
 
 
 @_rule("reduce_window_max", "reduce_window_min")
@@ -328,7 +347,7 @@ def _round(parts: list[Value], params: dict, shape: Shape) -> Value:
 
 @_rule("argmax", "argmin")
 def _where_extreme(parts: list[Value], params: dict, shape: Shape) -> Value:
-    step = _step([parts[0].with_(shape=shape)], 0.0, float(parts[0].size))
+    step = _step(parts, 0.0, float(parts[0].size), shape)
     return step.with_(reasons=step.reasons | {"the place of the largest entry"})
 
 

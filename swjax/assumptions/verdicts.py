@@ -49,21 +49,43 @@ class Facts:
     order: float
 
     @property
+    def whole(self) -> Value:
+        """What is known of the output wherever it does not vanish."""
+        return self.everywhere if self.inside is None else self.inside
+
+    @property
     def is_global(self) -> bool:
         """Whether T is Lipschitz for all parameters, by a bound or because it vanishes far out."""
-        return math.isfinite(self.everywhere.du) or math.isfinite(self.vanishes_at)
+        bounded = math.isfinite(self.everywhere.du) or math.isfinite(self.vanishes_at)
+        return bounded and self.worst_kind(self.whole) < Kind.JUMPING
 
     @property
     def kinds(self) -> Value:
-        """How the output depends on its inputs, for all parameters that the scheme can reach."""
-        return self.ball if self.is_given else self.everywhere
+        """How the output depends on its inputs, for all parameters that the scheme can reach.
+
+        What an examination shows on a part, even if it was missed on the whole, is true of the
+        whole.
+        """
+        if self.is_given:
+            return self.ball
+        part, whole = self.ball, self.everywhere
+        return whole.with_(
+            kind_u=max(part.kind_u, whole.kind_u),
+            kind_x=max(part.kind_x, whole.kind_x),
+            numerical=part.numerical | whole.numerical,
+            reasons=part.reasons | whole.reasons,
+        )
 
     @property
     def best(self) -> Value:
         """The bounds that count: over all parameters where there are any, else over the ball."""
-        if math.isfinite(self.everywhere.du):
+        if math.isfinite(self.everywhere.du) and (self.is_global or not self.is_given):
             return self.everywhere
         return self.ball if self.inside is None else self.inside
+
+    def worst_kind(self, value: Value) -> Kind:
+        """How a value depends on what it has to be Lipschitz in: atoms are no variable."""
+        return value.kind_u if self.source_is_discrete else max(value.kind_u, value.kind_x)
 
     @property
     def second(self) -> float:
@@ -115,8 +137,10 @@ def _for_batches(assumption: Assumption, pointwise: bool | None) -> Assumption:
     return replace(assumption, basis=_ONE_POINT) if assumption.basis else assumption
 
 
-def _basis(value: Value, *what: str) -> str:
-    return _EXAMINED if value.numerical & set(what) else _INSPECTED
+def _basis(facts: Facts, bounds: Value | None = None) -> str:
+    """What the kinds rest on, and bounds where they count."""
+    examined = "kind" in facts.kinds.numerical or (bounds is not None and bounds.numerical)
+    return _EXAMINED if examined else _INSPECTED
 
 
 def _about(value: Value) -> str:
@@ -130,7 +154,7 @@ def _because(value: Value) -> str:
 
 def _pieces(facts: Facts) -> Assumption:
     value = facts.kinds
-    basis = _basis(value, "kind")
+    basis = _basis(facts)
     if value.kind_u == Kind.UNKNOWN:
         return Assumption("A1", UNKNOWN, "", f"The program contains {_because(value)}.")
     if value.kind_u == Kind.SMOOTH:
@@ -153,21 +177,20 @@ def _path_differentiable(facts: Facts) -> Assumption:
             "Every T(., x) is a composition of smooth and of piecewise smooth, continuous "
             "operations."
         )
-    return Assumption("A7", HOLDS, _basis(value, "kind"), reason)
+    return Assumption("A7", HOLDS, _basis(facts), reason)
 
 
 def _lipschitz(facts: Facts) -> Assumption:
     value = facts.ball
     kinds = facts.kinds
-    worst = max(kinds.kind_u, Kind.SMOOTH if facts.source_is_discrete else kinds.kind_x)
     if facts.jump > 0 and kinds.kind_u >= Kind.JUMPING:
         reason = f"T jumps by {facts.jump:.3g} in u; the program contains {_because(kinds)}."
         return Assumption("A2", FAILS, "a jump found by bisection", reason)
-    if worst >= Kind.JUMPING:
+    if facts.worst_kind(kinds) >= Kind.JUMPING:
         return Assumption("A2", UNKNOWN, "", f"The program contains {_because(kinds)}.")
     best = facts.best
     finite_x = facts.source_is_discrete or math.isfinite(best.dx)
-    basis = _basis(best, "kind", "bounds")
+    basis = _basis(facts, best)
     if facts.is_global and finite_x:
         points = " (x takes finitely many values)" if facts.source_is_discrete else ""
         reason = (
@@ -211,15 +234,15 @@ def _growth(facts: Facts, lipschitz: Assumption) -> Assumption:
     if lipschitz.verdict in (UNKNOWN, FAILS) and not bounded:
         return Assumption("A4", UNKNOWN, "", "It would follow from A2.")
     if bounded:
-        norm = facts.everywhere.norm if facts.inside is None else facts.inside.norm
-        least = min(norm, facts.everywhere.norm)
-        reason = f"T is bounded: |T| <= {_about(facts.best)}{least:.4g}."
-        return Assumption("A4", HOLDS, _basis(facts.best, "bounds"), reason)
+        value = min(facts.whole, facts.everywhere, key=lambda value: value.norm)
+        reason = f"T is bounded: |T| <= {_about(value)}{value.norm:.4g}."
+        basis = _EXAMINED if "bounds" in value.numerical else _INSPECTED
+        return Assumption("A4", HOLDS, basis, reason)
     if lipschitz.verdict == HOLDS and facts.order <= 2:
         reason = "From A2: |T(u, x)| <= |T(0, x)| + L |u|, and |T(0, x)| <= |T(0, 0)| + L |x|."
         return Assumption("A4", HOLDS, lipschitz.basis, reason)
     value = facts.ball
-    basis = _basis(value, "kind", "bounds")
+    basis = _basis(facts, value)
     if math.isinf(facts.source_radius) and not math.isfinite(min(value.norm, value.dx)):
         reason = "T is bounded on bounded sets, but the source is not one."
         return Assumption("A4", CUTOFF, basis, reason)
@@ -235,8 +258,9 @@ def _second_derivatives(facts: Facts) -> Assumption:
     value, second = facts.best, facts.second
     if facts.kinds.kind_u == Kind.UNKNOWN:
         return Assumption("A5", UNKNOWN, "", f"The program contains {_because(facts.kinds)}.")
-    basis = _basis(value, "kind", "bounds")
-    if math.isfinite(bound_of_second(facts.everywhere)) or math.isfinite(facts.vanishes_at):
+    basis = _basis(facts, value)
+    finite = math.isfinite(bound_of_second(facts.everywhere)) or math.isfinite(facts.vanishes_at)
+    if finite and facts.whole.kind_u < Kind.UNKNOWN:
         if math.isfinite(bound_of_second(facts.everywhere)):
             second = bound_of_second(facts.everywhere)
         return Assumption("A5", HOLDS, basis, f"M = {_about(value)}{second:.4g} for all u.")
