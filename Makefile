@@ -47,7 +47,7 @@ lint: $(STAMP)  ## Formatting, lint and static types.
 	@$(BIN)/pyrefly check --python-interpreter-path $(BIN)/python
 
 format: $(STAMP)  ## Format and repair what can be repaired automatically.
-	@$(BIN)/ruff check --fix --quiet .
+	@$(BIN)/ruff check --fix --exit-zero --quiet .
 	@$(BIN)/ruff format --quiet .
 
 bench: $(STAMP)  ## Speed against the peers: one process, interleaved, medians and ratios.

@@ -46,8 +46,8 @@ def main() -> None:
     side, flow = max(flows.items())
     path = np.asarray(flow.path.positions)
     with figure_style():
-        figure, axes = plt.subplots(1, 3, figsize=(13.5, 4.4), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.15)
+        figure, axes = plt.subplots(1, 3, figsize=(13.5, 4.4))
+        figure.set_layout_engine("constrained", w_pad=0.15)
         left, middle, right = (axes_or_new(ax) for ax in axes)
         masses = np.asarray(flow.particles.masses)
         moved = np.flatnonzero(masses)

@@ -178,7 +178,9 @@ def test_a_ball_does_not_hide_steps_too_long_to_be_stable(x64, method, num_steps
 
 
 def test_the_estimate_is_infinite_where_the_comparison_explodes(x64):
-    flow = gradient_flow(lambda u: 25 * jnp.sum(u**2), jnp.ones(1), [0.0, 40.0, 80.0], num_steps=2000)
+    flow = gradient_flow(
+        lambda u: 25 * jnp.sum(u**2), jnp.ones(1), [0.0, 40.0, 80.0], num_steps=2000
+    )
     assert float(jnp.abs(flow.path[-1])[0]) < 1e-9
     assert np.asarray(flow.errors[1:]).tolist() == [np.inf, np.inf]
 
