@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy.special
 from jaxtyping import ArrayLike, Bool, Float
 
 from swjax.convergence.intervals import mean_interval
@@ -160,8 +161,6 @@ def _probability_of_mean_zero(vectors: np.ndarray, rounding: float) -> float:
         A probability; NaN for `q = 0`. In directions without any spread a mean that is not zero is
         impossible, and one that is zero says nothing.
     """
-    import scipy.special  # here, since it takes half a second to load
-
     if not len(vectors):
         return np.nan
     num = vectors.shape[1]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import scipy.special
 from jaxtyping import ArrayLike
 
 
@@ -51,8 +52,6 @@ def mean_interval(samples: ArrayLike | Sequence, *, level: float | int = 0.95) -
     >>> round(interval.estimate, 2), round(interval.low, 2), round(interval.high, 2)
     (2.5, 0.45, 4.55)
     """
-    import scipy.special  # here, since it takes half a second to load
-
     values, num_left_out = _finite_samples("samples", samples)
     check_level(level)
     num = len(values)
@@ -213,8 +212,6 @@ def exceedance(
     >>> interval.estimate, round(interval.high, 3)
     (0.0, 0.168)
     """
-    import scipy.special  # here, since it takes half a second to load
-
     values = np.asarray(distances, np.float64)
     if values.ndim != 1 or values.size == 0:
         raise ValueError(f"distances must be a vector (repetitions,), got shape {values.shape}.")

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+import scipy.special
 import xarray as xr
 
 from swjax.convergence import Interval, mean_interval
@@ -145,8 +146,6 @@ def _shares(compared: list[_Compared]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _square_claim(prefix: str, study: FlowStudy, compared: list[_Compared], note: str) -> dict:
-    import scipy.special  # here, since it takes half a second to load
-
     text = (
         f"{prefix}the mean square deviation from the flow, divided by the step size, agrees with "
         f"its exact formula within {_AGREE:g} standard errors at every step size"
@@ -221,8 +220,6 @@ def _bound_claim(
 
 
 def _bias_claim(prefix: str, study: FlowStudy, compared: list[_Compared], note: str) -> dict:
-    import scipy.special  # here, since it takes half a second to load
-
     text = f"{prefix}the mean path is off the flow by the bias of its exact formula"
     ratios, errors = _shares(compared)
     if not np.isfinite(ratios).all() or not (errors > 0).all():
