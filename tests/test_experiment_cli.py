@@ -8,13 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from experiment_studies import flow, flow_data
 from rich.console import Console
 
 from swjax import experiment
+from swjax.convergence import exceedance
 from swjax.experiment import cli
 from swjax.experiment import sweep as sweep_module
+from swjax.experiment.claims_exceedance import decreasing_claim
 from swjax.experiment.store import RunFolder
 from swjax.experiment.strict_yaml import write_yaml
 from swjax.experiment.study import read_study
@@ -253,6 +256,16 @@ def test_a_ball_claim_reads_at_most(capsys):
     assert "2.08, expected at most 10 up to rounding" in printed
     assert "No run stayed finite. " in printed
     assert "[" not in printed
+
+
+def test_a_claim_that_fails_inside_its_band_says_why(capsys):
+    shares = [exceedance(np.arange(100) < count, 0.5) for count in (50, 90, 0)]
+    claim = decreasing_claim("the share falls", [0.1, 0.05, 0.025], shares, "")
+    summary = {"study": "rare", "kind": "flow", "status": "done", "claims": [claim]}
+    Console(width=120).print(verdict_table([summary]))
+    printed = capsys.readouterr().out
+    assert "0.9 at 0.05 is above 0.5 at 0.1." in printed
+    assert "expected" not in printed
 
 
 @pytest.mark.parametrize("file", ["runs/small/report.html", None])

@@ -44,3 +44,9 @@ def has_width(claim: dict[str, Any]) -> bool:
     """Whether there is an interval; a largest value seen, which is its own upper end, has none."""
     low, high = claim.get("low"), claim.get("high")
     return low is not None and high is not None and low < high and claim["estimate"] < high
+
+
+def fails_by_its_note(claim: dict[str, Any]) -> bool:
+    """Whether the note says why a claim fails: what was measured lies inside the band."""
+    off = abs(claim["estimate"] - claim["expected"])
+    return claim["verdict"] == "fails" and off <= claim["tolerance"]

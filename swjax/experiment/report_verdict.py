@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from swjax.experiment import report_html as html
-from swjax.experiment.report_claims import claims_of, expectation, has_width
+from swjax.experiment.report_claims import claims_of, expectation, fails_by_its_note, has_width
 from swjax.experiment.report_html import Column, Html, tag
 
 _MARKS = {"holds": "✓ holds", "fails": "✗ fails", "undecided": "? undecided"}
@@ -82,13 +82,13 @@ def _measured(claim: dict[str, Any]) -> str:
         is_open = claim["verdict"] == "undecided" and low <= claim["at_most"]
         reservation = _more_repetitions(claim) if is_open else ""
         return f"{measured}; allowed is {expectation(claim, html.number)}{reservation}"
-    band, is_inside = expectation(claim, html.number), abs(estimate - expected) <= tolerance
-    if claim["verdict"] == "fails":  # by what the note says, if the band is not the reason
-        return measured if is_inside else f"{measured}, outside {band}"
+    band = expectation(claim, html.number)
+    if claim["verdict"] == "fails":
+        return measured if fails_by_its_note(claim) else f"{measured}, outside {band}"
     if expected - tolerance <= low and high <= expected + tolerance:
         reservation = ", which does not decide it" if claim["verdict"] == "undecided" else ""
         return f"{measured}, inside {band}{reservation}"
-    if claim["verdict"] == "holds" and is_inside:
+    if claim["verdict"] == "holds" and abs(estimate - expected) <= tolerance:
         return f"{measured}, within {band}"
     if claim["verdict"] == "holds":
         return f"{measured}; expected was {band}"

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from swjax.experiment.errors import UserError
-from swjax.experiment.report_claims import claims_of, expectation, has_width
+from swjax.experiment.report_claims import claims_of, expectation, fails_by_its_note, has_width
 from swjax.experiment.store import RunFolder
 from swjax.experiment.study import read_study
 
@@ -56,7 +56,10 @@ def _measured(claim: dict[str, Any]) -> Iterator[str | tuple[str, str]]:
     yield shown(claim["estimate"]), "bold"
     if has_width(claim):
         yield f" [{shown(claim['low'])}, {shown(claim['high'])}]"
-    yield f", expected {expectation(claim, lambda value, _: shown(value))}"
+    if fails_by_its_note(claim):
+        yield f". {claim['note']}"
+    else:
+        yield f", expected {expectation(claim, lambda value, _: shown(value))}"
 
 
 class Listing:
