@@ -87,7 +87,8 @@ class SlicedPlans:
 
     def dense(self) -> Float[Array, "L n m"]:
         """All plans as matrices, shape (L, n, m)."""
-        num = self._num_directions()
+        self._check_one_pair()
+        num = len(self.masses)
         place = jnp.arange(num)[:, None], self.rows, self.cols
         return _add_up(place, self.masses, (num, *self.shape))
 
@@ -104,7 +105,8 @@ class SlicedPlans:
         Raises:
             ValueError: If there is not one weight for each direction.
         """
-        num = self._num_directions()
+        self._check_one_pair()
+        num = len(self.masses)
         weights = jnp.full(num, 1 / num) if weights is None else jnp.asarray(weights)
         if weights.shape != (num,):
             raise ValueError(f"weights has shape {weights.shape}; expected {(num,)}.")
@@ -114,7 +116,8 @@ class SlicedPlans:
     def to_bcoo(self) -> BCOO:
         """All plans as one sparse array of shape (L, n, m), batched over L."""
         indices = jnp.stack([self.rows, self.cols], axis=-1)
-        num = self._num_directions()
+        self._check_one_pair()
+        num = len(self.masses)
         return BCOO((self.masses, indices), shape=(num, *self.shape), unique_indices=True)
 
     def costs(self, x: ArrayLike, y: ArrayLike, *, p: float | int = 2) -> Float[Array, "L"]:
@@ -134,20 +137,19 @@ class SlicedPlans:
             ValueError: If the clouds have other numbers of points than the plans, or p < 1.
         """
         p = as_order(p)
-        self._num_directions()
+        self._check_one_pair()
         x, y = as_real_array("x", x), as_real_array("y", y)
         if (x.shape[:1], y.shape[:1]) != (self.shape[:1], self.shape[1:]) or x.ndim != y.ndim:
             raise ValueError(f"The plans couple {self.shape} points; x is {x.shape}, y {y.shape}.")
         return _lifted_costs(self, x, y, p)
 
-    def _num_directions(self) -> int:
-        """L, of plans between two clouds; those of many pairs would be added up without a word."""
+    def _check_one_pair(self) -> None:
+        """Refuse plans of many pairs of clouds, which would be added up without a word."""
         if self.masses.ndim != 2:
             raise ValueError(
                 f"These are plans of many pairs of clouds: masses is {self.masses.shape}. Apply "
                 "jax.vmap to the method, as in jax.vmap(lambda plans: plans.dense())(plans)."
             )
-        return self.masses.shape[0]
 
 
 class Potentials(NamedTuple):

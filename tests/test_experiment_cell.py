@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -14,6 +12,7 @@ import optax
 import pytest
 from experiment_studies import flow, training
 from numpy.testing import assert_allclose, assert_array_equal
+from script_runs import run_python
 
 import swjax
 from swjax.experiment.build import build
@@ -179,16 +178,9 @@ def test_results_are_the_same_bits_for_any_number_of_devices():
         "print(json.dumps(digests))\n"
     )
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        cwd=here.parent,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert len(set(json.loads(done.stdout))) == 1
+    env = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    printed = run_python("-c", code, env=env, cwd=here.parent)
+    assert len(set(json.loads(printed))) == 1
 
 
 # --- what a study alone does not show ------------------------------------------------------------

@@ -2,8 +2,6 @@
 
 import functools
 import os
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +10,7 @@ import optax
 import pytest
 import scipy.stats
 from flax.training.train_state import TrainState
+from script_runs import run_python
 
 from swjax._keys import canonical_key, check_key
 from swjax.optim import (
@@ -339,6 +338,4 @@ for kind in (jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit):
 print(jax.device_count())
 """
     env = os.environ | {"JAX_NUM_CPU_DEVICES": "4", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "4"
+    assert run_python("-c", code, env=env).strip() == "4"

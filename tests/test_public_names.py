@@ -10,6 +10,7 @@ import textwrap
 from types import ModuleType
 
 import pytest
+from script_runs import run_python
 
 import swjax
 
@@ -136,8 +137,7 @@ def test_importing_swjax_loads_neither_the_runner_nor_the_peers():
         "flax.nnx",
     ]
     code = f"import sys, swjax; print([m for m in {heavy!r} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert run_python("-c", code).strip() == "[]"
 
 
 @pytest.mark.parametrize("use", ["import swjax.plot", "from swjax.experiment import run"])

@@ -165,7 +165,8 @@ def _at(expression: Expression, root: int, t: np.ndarray) -> Jet:
 
 def _is_tame_far_out(expression: Expression, low: float, high: float) -> bool:
     """Whether nothing switches and no value is infinite where an interval is out of reach."""
-    if max(low, -FARTHEST) > min(high, FARTHEST):
+    near, far = _within_reach(low, high)
+    if near > far:
         return False
     (root,) = expression.roots
     for side, end in ((1.0, high), (-1.0, -low)):

@@ -25,9 +25,10 @@ from swjax.experiment.strict_yaml import read_yaml, write_yaml
 from swjax.experiment.study import Study, parse_study, plain
 
 _OWN = {".lock", "study.yaml", "manifest.json", "cells", "checkpoints"}
+_HALF_A_STUDY = ".study.yaml.*.tmp"
 # What a kill may leave of a file that was being written: see `write_atomically`.
 _LEFTOVERS = (
-    ".study.yaml.*.tmp",
+    _HALF_A_STUDY,
     ".manifest.json.*.tmp",
     ".summary.json.*.tmp",
     ".reference.nc.*.tmp",
@@ -73,7 +74,8 @@ def _writer(path: Path) -> int | None:
 
 def _is_own(path: Path) -> bool:
     """Whether something in a folder without a study may be from a run that was just begun."""
-    return path.name in _OWN or (path.match(_LEFTOVERS[0]) and _writer(path) is not None)
+    is_half_a_study = path.match(_HALF_A_STUDY) and _writer(path) is not None
+    return path.name in _OWN or is_half_a_study
 
 
 def _is_running(process: int) -> bool:

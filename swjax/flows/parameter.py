@@ -267,12 +267,10 @@ def _step(
         lambda: no_passage(point),
     )
     weights = jnp.asarray(METHODS[method][1], point.dtype)
-    change, jump = jnp.linalg.norm(slopes[1] - slopes[0]), _jump(slopes)
-    is_unstable = change > _STABLE[method] * jnp.linalg.norm(slopes[0])
     across = passage._replace(
         point=point + step * jnp.sum(weights[:, None] * slopes, axis=0),
         squares=step * jnp.sum(weights * jnp.sum(slopes**2, axis=1)),
-        slack=step * jnp.where(is_unstable, change, jump),
+        slack=step * _unfollowed_change(slopes, method),
     )
     passage = jax.tree.map(partial(jnp.where, passage.met), passage, across)
     return _State(
@@ -310,12 +308,13 @@ def _slopes(
     return lax.fori_loop(1, len(rows), add, (slopes, here))
 
 
-def _jump(slopes: Float[Array, "stages P"]) -> Array:
-    """By how much the velocity jumps on the way of an Euler step; 0 if it changes smoothly."""
+def _unfollowed_change(slopes: Float[Array, "stages P"], method: str) -> Array:
+    """The change of the velocity in an Euler step, where it jumps or is not stable; else 0."""
     first, ahead, middle = slopes[:3]
-    change, bend = jnp.linalg.norm(ahead - first), jnp.linalg.norm(first - 2 * middle + ahead)
-    is_large = change > _LEAST_JUMP * jnp.linalg.norm(first)
-    return jnp.where(is_large & (jnp.abs(bend - change) < _ONE_HALF * change), change, 0)
+    size, change = jnp.linalg.norm(first), jnp.linalg.norm(ahead - first)
+    bend = jnp.linalg.norm(first - 2 * middle + ahead)
+    jumps = (change > _LEAST_JUMP * size) & (jnp.abs(bend - change) < _ONE_HALF * change)
+    return jnp.where(jumps | (change > _STABLE[method] * size), change, 0)
 
 
 def _checked_radius(radius: float | int | Array | None, start: Array) -> Array | None:

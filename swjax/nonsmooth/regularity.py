@@ -164,8 +164,13 @@ def _in_row_units(jacobians: np.ndarray) -> np.ndarray:
 
     An equation times a number has the same kinks: a row is compared with itself, not with others.
     """
-    largest = np.abs(jacobians).max((0, 2))
-    return jacobians / np.where(largest > 0, largest, 1)[None, :, None]
+    return _scaled(jacobians, (0, 2))
+
+
+def _scaled(jacobians: np.ndarray, axes: tuple[int, int]) -> np.ndarray:
+    """Divided by the largest absolute entries over the axes."""
+    largest = np.abs(jacobians).max(axes, keepdims=True)
+    return jacobians / np.where(largest > 0, largest, 1)
 
 
 def _first_of_each(candidates: np.ndarray, tolerance: float) -> list[int]:
@@ -232,8 +237,7 @@ def _row_products_agree(jacobians: np.ndarray, tolerance: float) -> bool:
 def _has_positive_certificate(jacobians: np.ndarray) -> bool:
     """Whether some M gives every M B_i a positive definite symmetric part."""
     # Each unknown in its own unit: multiplying columns by numbers changes no invertibility.
-    largest = np.abs(jacobians).max((0, 1))
-    jacobians = jacobians / np.where(largest > 0, largest, 1)[None, None]
+    jacobians = _scaled(jacobians, (0, 1))
     middle = jacobians.mean(0)
     for candidate in (*jacobians, middle):
         if _relative_smallest(candidate) < 1e-12:
